@@ -1,0 +1,1 @@
+"""What the machine truly has: facts only. Nothing here patches or prints."""

@@ -1,0 +1,1 @@
+"""Who is told which compute capability, and how torch is brought to tell it."""
