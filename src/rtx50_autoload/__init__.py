@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .activation import activate, deactivate, masquerade, truth
     from .errors import RTX50Error
-    from .evidence.devices import true_capability
-    from .state import status
+    from .state import status, true_capability
 
 __all__ = [
     "RTX50Error",
@@ -34,7 +33,7 @@ _HOME = {
     "deactivate": "activation",
     "masquerade": "activation",
     "status": "state",
-    "true_capability": "evidence.devices",
+    "true_capability": "state",
     "truth": "activation",
 }
 

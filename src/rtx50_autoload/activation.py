@@ -17,6 +17,7 @@ import _rtx50_autoload_importlib_bootstrap as hook
 from . import settings as settings_module
 from . import voice
 from .capability import Capability, format_capability
+from .errors import MappingError
 from .evidence import devices as devices_module
 from .masquerading.adjustments import ADJUSTMENTS
 from .masquerading.patch import PatchSet
@@ -310,10 +311,13 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
         callers: packages and modules that are told so; everyone but this package where None.
 
     Raises:
-        SettingError: `mapping` is not one.
+        MappingError: `mapping` is not one.
 
     """
-    chosen = None if mapping is None else settings_module.parse_mapping(mapping)
+    try:
+        chosen = None if mapping is None else settings_module.CapabilityMap.parse(mapping)
+    except ValueError as error:
+        raise MappingError(f"{mapping!r} is no mapping such as '12.0:9.0' or '12.*:9.0': {error}") from error
     names = None if callers is None else tuple(callers)
 
     def rule(caller: str | None, capability: Capability) -> Capability | None:

@@ -10,15 +10,48 @@ import _rtx50_autoload_importlib_bootstrap as hook
 
 from . import settings as settings_module
 from .activation import Autoloader, current
+from .errors import NoSuchDeviceError
 from .evidence.startup import second_door_present, startup_files
 from .masquerading.adjustments import ADJUSTMENTS
 from .masquerading.profiles import load_profiles
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .capability import Capability
     from .masquerading.policy import Decision
 
-__all__ = ["status"]
+__all__ = ["decisions_for", "status", "true_capability"]
+
+
+def true_capability(device: int | None = None) -> Capability | None:
+    """Give a device's true compute capability, without initialising CUDA.
+
+    Args:
+        device: its index as CUDA counts; the first one where None.
+
+    Returns:
+        the capability as ``(major, minor)``; None where no device can be seen.
+
+    Raises:
+        NoSuchDeviceError: devices are there, but none of this index.
+
+    """
+    loader = current() or Autoloader()
+    devices = loader.survey.devices
+    if not devices:
+        return None
+    for candidate in devices:
+        if candidate.index == (device or 0):
+            return candidate.capability
+    raise NoSuchDeviceError(device or 0, len(devices))
+
+
+def decisions_for(callers: Iterable[str]) -> dict[str, tuple[Capability, Decision]]:
+    """Give what each caller is told of the first device, which is the device's true capability and the decision."""
+    loader = current() or Autoloader()
+    capability = loader.survey.devices[0].capability
+    return {caller: (capability, loader.policy.decide(caller, capability)) for caller in callers}
 
 
 def status() -> dict[str, Any]:
