@@ -106,3 +106,15 @@ def with_fake_torch(_make_session_venv: MakeVenv) -> rig.Venv:
 def with_torch(_make_session_venv: MakeVenv) -> rig.Venv:
     """The package beside the real torch; skips where RTX50_TEST_TORCH does not say which. Shared: leave it as it is."""
     return _make_session_venv(torch="real")
+
+
+@pytest.fixture(scope="session", params=["fake", "real"])
+def either_torch(request: pytest.FixtureRequest) -> rig.Venv:
+    """The package beside the stand-in for torch and, in a second run of the test, beside the real one."""
+    return request.getfixturevalue("with_fake_torch" if request.param == "fake" else "with_torch")
+
+
+@pytest.fixture(scope="session", params=["fake", "real"])
+def either_torch_editable(_make_session_venv: MakeVenv, request: pytest.FixtureRequest) -> rig.Venv:
+    """Likewise, installed as `pip install -e .` does it."""
+    return _make_session_venv("editable", request.param)

@@ -28,6 +28,7 @@ def simulate(cuda: ModuleType, devices: tuple[SimulatedDevice, ...], teller: Tel
     patches.apply(
         CodePatch(
             "torch.cuda.get_device_properties",
+            cuda,
             cuda.get_device_properties,
             get_device_properties,
             {"_rtx50_autoload_simulated": simulation.properties},

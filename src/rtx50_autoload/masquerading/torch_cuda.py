@@ -46,6 +46,7 @@ def capability_patches(cuda: ModuleType, teller: Teller) -> list[Patch]:
     return [
         CodePatch(
             "torch.cuda.get_device_capability",
+            cuda,
             cuda.get_device_capability,
             get_device_capability,
             {_TOLD: teller.told},
