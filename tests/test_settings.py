@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 
 from rtx50_autoload import settings_file
@@ -276,6 +277,7 @@ module_names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}(\.[a-z_][a-z0-9_]{0,8}){0,2}
 device_names = st.from_regex(r"[A-Za-z][A-Za-z0-9 :()]{0,20}[A-Za-z0-9]", fullmatch=True)
 
 
+@property_settings(deadline=None)
 @given(
     environ=st.fixed_dictionaries(
         {
@@ -412,6 +414,7 @@ class TestSettingsFile:
         assert (again.path, again.reason, str(again)) == (error.path, error.reason, f"{error.path}: it is odd")
         assert again.filename == str(error.path)
 
+    @property_settings(deadline=None)
     @given(
         comments=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12), max_size=4),
         values=st.dictionaries(st.sampled_from("abcd"), st.text(st.characters(codec="utf-8"), max_size=8), min_size=1),
