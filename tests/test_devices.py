@@ -204,6 +204,7 @@ def test_nvml_is_not_left_where_it_was_not_entered(driver, tmp_path):
 
 
 def test_cuda_is_not_touched_and_a_fork_works_on(driver):
+    # Of ours: the driver's own NVML loads libcuda, without initialising it, which the stand-in does not.
     code = """
 import os, sys, threading, warnings
 warnings.simplefilter("error")  # from Python 3.12 on a fork beside threads is a DeprecationWarning

@@ -190,6 +190,11 @@ def test_a_type_that_no_setting_has_is_a_bad_value(read, toml):
     assert "but allowed are" in problem
 
 
+@pytest.mark.parametrize("text", ["a=9.0,a=8.0", "a", "a=", "=9.0", "a.=9.0", "a=90"])
+def test_what_is_no_caller_is_a_bad_value(read, text):
+    assert len(read({"RTX50_CALLERS": text}).problems) == 1
+
+
 def test_only_variables_that_look_misspelt_are_named(read):
     environ = {"RTX50_DISBALE": "1", "RTX50_CALLER": "a=9.0", "RTX50_HOME": "/", "RTX50_": "1", "RTX5_MODE": "auto"}
     assert read(environ).problems == (

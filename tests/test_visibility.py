@@ -133,6 +133,14 @@ def test_a_mask_shows_what_the_driver_shows(mask, devices):
     assert masked(TWO, mask) == devices
 
 
+# Likewise with one H100.
+@pytest.mark.parametrize(
+    ("mask", "devices"), {"GPU-": [], "GPU--": [0], "MIG-": [], "MIG--": [0], "GPU": [], "0,GPU-": [0]}.items()
+)
+def test_a_mask_shows_what_the_driver_shows_of_one_gpu(mask, devices):
+    assert masked((gpu(0, A),), mask) == devices
+
+
 def test_without_a_mask_every_gpu_is_shown():
     assert view(TWO, {}).notes == ()
     assert shown(TWO, {}) == [0, 1]

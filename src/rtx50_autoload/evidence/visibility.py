@@ -125,7 +125,7 @@ def _only_match(entry: str, candidates: list[tuple[str | None, ShownGpu]]) -> Sh
         return None
     digits = _digits(match[1])
     # What follows a full UUID is ignored; behind an abbreviated one it makes the entry invalid.
-    if not digits or (match[2] and len(digits) < _UUID_DIGITS):
+    if match[2] and len(digits) < _UUID_DIGITS:
         return None
     found = [shown for uuid, shown in candidates if uuid and _digits(uuid[4:]).startswith(digits[:_UUID_DIGITS])]
     return found[0] if len(found) == 1 else None
