@@ -1,8 +1,8 @@
 """The GPUs of this machine as its driver's management library (NVML) names them; CUDA is not initialised.
 
 Seen with driver 580.159.04 on an H100: ``nvmlInit`` itself loads libcuda and leaves a thread of the driver's behind,
-which ``nvmlShutdown`` does not end. ``cuInit`` works in a child that is forked afterwards, but a fork from a process that
-had one thread until then is a DeprecationWarning from Python 3.12 on. ``import numpy`` starts threads too, and
+which ``nvmlShutdown`` does not end. ``cuInit`` works in a child that is forked afterwards, but a fork from a process
+that had one thread until then is a DeprecationWarning from Python 3.12 on. ``import numpy`` starts threads too, and
 ``import torch`` loads libcuda too.
 
 NVML knows nothing of ``CUDA_VISIBLE_DEVICES``: which of these GPUs CUDA shows is :mod:`.visibility`'s matter.
