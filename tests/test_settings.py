@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 
 from rtx50_autoload import settings_file
@@ -189,6 +190,11 @@ def test_a_type_that_no_setting_has_is_a_bad_value(read, toml):
     assert "but allowed are" in problem
 
 
+@pytest.mark.parametrize("text", ["a=9.0,a=8.0", "a", "a=", "=9.0", "a.=9.0", "a=90"])
+def test_what_is_no_caller_is_a_bad_value(read, text):
+    assert len(read({"RTX50_CALLERS": text}).problems) == 1
+
+
 def test_only_variables_that_look_misspelt_are_named(read):
     environ = {"RTX50_DISBALE": "1", "RTX50_CALLER": "a=9.0", "RTX50_HOME": "/", "RTX50_": "1", "RTX5_MODE": "auto"}
     assert read(environ).problems == (
@@ -276,6 +282,7 @@ module_names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}(\.[a-z_][a-z0-9_]{0,8}){0,2}
 device_names = st.from_regex(r"[A-Za-z][A-Za-z0-9 :()]{0,20}[A-Za-z0-9]", fullmatch=True)
 
 
+@property_settings(deadline=None)
 @given(
     environ=st.fixed_dictionaries(
         {
@@ -412,6 +419,7 @@ class TestSettingsFile:
         assert (again.path, again.reason, str(again)) == (error.path, error.reason, f"{error.path}: it is odd")
         assert again.filename == str(error.path)
 
+    @property_settings(deadline=None)
     @given(
         comments=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12), max_size=4),
         values=st.dictionaries(st.sampled_from("abcd"), st.text(st.characters(codec="utf-8"), max_size=8), min_size=1),
