@@ -97,7 +97,9 @@ def _ask_torch() -> tuple[tuple[Device, ...], list[str]]:
         # A torch for AMD's GPUs numbers architectures that are no CUDA capabilities. A torch that is being imported
         # lacks its parts.
         cuda = getattr(torch, "cuda", None)
-        if not getattr(getattr(torch, "version", None), "cuda", None) or not cuda or not cuda.is_initialized():
+        # torch defines this function when it initialises CUDA, before `is_initialized` says so: what it has queued for
+        # that moment can already be answered.
+        if not getattr(getattr(torch, "version", None), "cuda", None) or not hasattr(cuda, "_get_device_properties"):
             return (), []
         devices = []
         for index in range(cuda.device_count()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import site
 import sys
@@ -57,13 +58,14 @@ def _site_directories() -> list[str]:
 
 
 def _recorded() -> Iterator[tuple[Path, str]]:
+    """Read RECORD itself: `Distribution.files` leaves out what is missing, which is what has to be found."""
     try:
         distribution = importlib_metadata.distribution(DISTRIBUTION)
     except importlib_metadata.PackageNotFoundError:
         return
-    for file in distribution.files or ():
-        if file.name in _NAMES and file.hash is not None:
-            yield Path(str(file.locate())).resolve(), file.hash.value
+    for name, digest, _ in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
+        if name in _NAMES:
+            yield Path(str(distribution.locate_file(name))).resolve(), digest.removeprefix("sha256=")
 
 
 def _sha256(path: Path) -> str:
