@@ -103,7 +103,7 @@ def test_an_empty_switch_in_a_file_is_off(read):
         ("rescue = 0", "rescue", "0"),
         ("rescue = true", "rescue", "1"),
         ('rescue = "Import"', "rescue", "import"),
-        ("simulate = 12.0", "simulate", (SimulatedDevice("simulated device 12.0", (12, 0)),)),
+        ("simulate = 12.0", "simulate", (SimulatedDevice("simulated device", (12, 0)),)),
         ('simulate = ["A:12.0"]', "simulate", (SimulatedDevice("A", (12, 0)),)),
         ('callers = ["a.b=9.0", "c=true"]', "callers", {"a.b": (9, 0), "c": None}),
         ('callers = "a.b = 9.0, c = True,"', "callers", {"a.b": (9, 0), "c": None}),
