@@ -115,8 +115,8 @@ except ImportError as error:
     assert with_us.stderr == without.stderr
 
 
-def test_a_closed_stderr_costs_the_message_and_not_the_program(either_torch):
-    program = "import sys\nsys.stderr.close()\n" + ASKS + "print(asks('xformers')['function'])"
-    assert either_torch.run_code(program, env=SIMULATED).stdout == "(9, 0)\n"
-    program = "import sys\nsys.stderr = None\n" + ASKS + "print(asks('xformers')['function'])"
+@pytest.mark.parametrize("gone", ["sys.stderr.close()", "sys.stderr = None"])
+def test_a_closed_stderr_costs_the_message_and_not_the_program(either_torch, gone):
+    # torch's own warnings need stderr while it is imported; ours comes later.
+    program = f"import sys, torch\n{gone}\n" + ASKS + "print(asks('xformers')['function'])"
     assert either_torch.run_code(program, env=SIMULATED).stdout == "(9, 0)\n"
