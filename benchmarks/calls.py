@@ -1,6 +1,7 @@
 """What a question costs: `torch.cuda.get_device_capability` with us and without us, in one process, side by side.
 
-Needs a GPU that torch can use. RTX50_SIMULATE=12.0 has to be set, so that there is somebody to tell something.
+Needs a GPU that torch can use, and RTX50_MASQUERADE with its capability (RTX50_MASQUERADE=9.0:8.9 on a Hopper), so that
+there is somebody to tell something. RTX50_SIMULATE would measure the simulation, too.
 """
 
 from __future__ import annotations
