@@ -12,7 +12,7 @@ import timeit
 
 import rtx50_autoload
 
-ROUNDS, CALLS = 41, 20_000
+ROUNDS, CALLS = 9, 10_000
 
 CASES = {
     "get_device_capability()": "capability()",
