@@ -214,12 +214,15 @@ print([name for name in vars(torch.cuda) if "rtx50" in name], "major" in vars(to
 
 
 def test_true_capability_and_our_own_code_see_the_truth(either_torch):
-    code = ASKS + """
+    code = (
+        ASKS
+        + """
 import rtx50_autoload
 with rtx50_autoload.masquerade():
     print(rtx50_autoload.true_capability(), asks("rtx50_autoload.evidence.devices")["function"])
 print(json.dumps(rtx50_autoload.status()["devices"]))
 """
+    )
     first, second = either_torch.run_code(code, env=SIMULATED).stdout.splitlines()
     assert first == "(12, 0) (12, 0)"
     assert json.loads(second)[0]["capability"] == [12, 0]

@@ -62,25 +62,32 @@ def test_status_of_a_switched_off_process_says_why_and_exits_with_1(installed):
 
 
 def test_status_where_start_up_files_are_not_run_says_so(installed):
-    result = installed.run("-S", "-c", f"""
+    result = installed.run(
+        "-S",
+        "-c",
+        f"""
 import sys
 sys.path.append({str(installed.site_packages)!r})
 from rtx50_autoload.cli.main import main
 import os
 os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
 sys.exit(main(["status", "--json"]))
-""")
+""",
+    )
     state = json.loads(result.stdout)
     assert (result.returncode, state["active"], state["door"]) == (1, False, None)
     assert "-S" in state["reason"]
 
 
 def test_status_after_torch_was_imported_lists_the_patches_and_who_asked(either_torch):
-    code = ASKS + """
+    code = (
+        ASKS
+        + """
 import rtx50_autoload
 asks("xformers.ops.fmha.common")
 print(json.dumps(rtx50_autoload.status()))
 """
+    )
     state = json.loads(either_torch.run_code(code, env=SIMULATED).stdout)
     assert {patch["target"]: patch["state"] for patch in state["patches"]}.items() >= {
         "torch.cuda.get_device_capability": "applied",
@@ -122,7 +129,13 @@ def test_status_fits_the_terminal(installed, width):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["frobnicate"], ["status", "--nonsense"], [], ["enable", "--user", "--venv", "x"], ["disable", "--venv", "/nowhere"]],
+    [
+        ["frobnicate"],
+        ["status", "--nonsense"],
+        [],
+        ["enable", "--user", "--venv", "x"],
+        ["disable", "--venv", "/nowhere"],
+    ],
 )
 def test_wrong_usage_exits_with_2_and_without_a_traceback(installed, arguments):
     result = command(installed, *arguments)

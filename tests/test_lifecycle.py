@@ -25,11 +25,15 @@ def test_the_second_door_opens_at_the_end_of_import_torch(either_torch):
 
 
 def test_late_activation_works_and_says_so_once(either_torch):
-    code = WITHOUT_START_UP + ASKS + """
+    code = (
+        WITHOUT_START_UP
+        + ASKS
+        + """
 before = asks("xformers")["function"]
 import rtx50_autoload
 print(before, rtx50_autoload.activate(), rtx50_autoload.activate(), asks("xformers")["function"], hook.door)
 """
+    )
     # A device that is simulated is only there once we are: before, torch refuses to answer.
     code = code.replace('before = asks("xformers")["function"]', "import torch\nbefore = None")
     result = either_torch.run_code(code, env=WITHOUT_BOTH_DOORS)
@@ -45,7 +49,9 @@ def test_activation_before_torch_is_not_late(either_torch):
 
 
 def test_deactivate_restores_the_very_same_objects(either_torch):
-    code = ASKS + """
+    code = (
+        ASKS
+        + """
 import torch, rtx50_autoload
 import _rtx50_autoload_importlib_bootstrap as hook
 cuda = torch.cuda
@@ -71,6 +77,7 @@ for _ in range(3):
         assert before is after
 print("same")
 """
+    )
     assert either_torch.run_code(code, env=SIMULATED).stdout == "same\n"
 
 
@@ -86,7 +93,9 @@ print("rtx50" in torch.cuda.get_device_capability.__code__.co_filename)
 
 def test_torch_cuda_is_patched_again_after_a_reload_and_a_second_import(with_fake_torch):
     # On the fake torch: the real one registers C++ types at import and refuses to be imported twice.
-    code = ASKS + """
+    code = (
+        ASKS
+        + """
 import importlib, torch
 importlib.reload(torch.cuda)
 print(asks("xformers")["function"], asks("__main__")["properties"])
@@ -97,11 +106,14 @@ import rtx50_autoload
 rtx50_autoload.deactivate()
 print([name for name in vars(torch.cuda) if "rtx50" in name], "major" in vars(torch.cuda._CudaDeviceProperties))
 """
+    )
     assert with_fake_torch.run_code(code, env=SIMULATED).stdout.splitlines() == ["(9, 0) (12, 0)"] * 2 + ["[] False"]
 
 
 def test_blocks_tell_everyone_the_truth_or_the_target(either_torch):
-    code = ASKS + """
+    code = (
+        ASKS
+        + """
 import torch, rtx50_autoload as r
 def told(name):
     return asks(name)["function"], asks(name)["properties"]
@@ -115,6 +127,7 @@ with r.masquerade("12.0:8.6", callers=["mylib"]):
     print(told("mylib.x"), told("__main__"), told("xformers"))
 print(told("__main__"), told("xformers"))
 """
+    )
     assert either_torch.run_code(code, env=SIMULATED).stdout.splitlines() == [
         "((12, 0), (12, 0))",
         "((9, 0), (9, 0)) ((9, 0), (9, 0))",
@@ -125,7 +138,9 @@ print(told("__main__"), told("xformers"))
 
 
 def test_a_block_patches_for_its_own_time_where_nothing_else_is_patched(with_fake_torch):
-    code = ASKS + """
+    code = (
+        ASKS
+        + """
 import torch, rtx50_autoload as r
 def patched():
     return "rtx50" in torch.cuda.get_device_capability.__code__.co_filename
@@ -136,12 +151,15 @@ with r.masquerade("8.9:9.0"):
     outer = asks("__main__")["function"], patched()
 print(before, inner, outer, patched(), asks("__main__")["function"])
 """
+    )
     result = with_fake_torch.run_code(code, env={"FAKE_TORCH_DEVICES": "8.9"})
     assert result.stdout == "False ((7, 5), True) ((9, 0), True) False (8, 9)\n"
 
 
 def test_a_block_holds_in_its_own_thread_only(either_torch):
-    code = ASKS + """
+    code = (
+        ASKS
+        + """
 import threading, torch, rtx50_autoload as r
 inside, done, seen = threading.Event(), threading.Event(), []
 def other():
@@ -157,6 +175,7 @@ with r.masquerade():
 thread.join()
 print(seen)
 """
+    )
     assert either_torch.run_code(code, env=SIMULATED).stdout == "[(12, 0), (9, 0)]\n"
 
 
@@ -224,7 +243,10 @@ torch.cuda._get_device_properties = lambda index: real
 
 
 def test_torch_compile_works_before_and_after_deactivate_where_there_is_a_device(with_torch):
-    code = DEVICE_LAYER + COMPILED + """
+    code = (
+        DEVICE_LAYER
+        + COMPILED
+        + """
 functions = (by_attribute, by_properties, by_reference)
 own_code = capability.__code__, properties.__code__
 print([compiled(f) for f in functions])
@@ -235,13 +257,16 @@ print([compiled(f) for f in functions])
 rtx50_autoload.deactivate()
 print([compiled(f) for f in functions], (capability.__code__, properties.__code__) == own_code)
 """
+    )
     answers = "[1201.0, 1201.0, 1201.0]"
     lines = with_torch.run_code(code).stdout.splitlines()
     assert lines == [answers, f"{answers} True", answers, f"{answers} True"]
 
 
 def test_a_wrapper_that_somebody_else_puts_around_the_function_stays(either_torch):
-    code = ASKS + """
+    code = (
+        ASKS
+        + """
 import functools, torch, rtx50_autoload
 stock = torch.cuda.get_device_capability
 @functools.wraps(stock)
@@ -251,11 +276,14 @@ torch.cuda.get_device_capability = theirs
 rtx50_autoload.deactivate()
 print(torch.cuda.get_device_capability is theirs, "rtx50" in stock.__code__.co_filename)
 """
+    )
     assert either_torch.run_code(code, env=SIMULATED).stdout == "True False\n"
 
 
 def test_a_function_that_cannot_be_patched_is_reported_and_left(with_fake_torch):
-    code = WITHOUT_START_UP + """
+    code = (
+        WITHOUT_START_UP
+        + """
 import torch, json
 stock = torch.cuda.get_device_capability
 torch.cuda.get_device_capability = lambda device=None: stock(device)
@@ -265,6 +293,7 @@ rtx50_autoload.activate()
 print(failed["target"], failed["error"])
 print(torch.cuda.get_device_capability(0))
 """
+    )
     lines = with_fake_torch.run_code(code, env=WITHOUT_BOTH_DOORS).stdout.splitlines()
     assert lines[0].startswith("torch.cuda.get_device_capability TypeError: it has been replaced by <function <lambda>")
     assert lines[1] == "(12, 0)"
@@ -272,12 +301,15 @@ print(torch.cuda.get_device_capability(0))
 
 def test_a_device_that_nvml_does_not_name_is_found_when_cuda_is_up(with_fake_torch):
     """Containers without the driver's utility library have no NVML; CUDA works there."""
-    code = ASKS + """
+    code = (
+        ASKS
+        + """
 import torch
 stock = "rtx50" not in torch.cuda.get_device_capability.__code__.co_filename
 first = eval("f(0)", {"__name__": "xformers", "f": torch.cuda.get_device_capability})
 print(stock, first, asks("xformers")["properties"], asks("__main__")["function"])
 """
+    )
     result = with_fake_torch.run_code(code, env={"FAKE_TORCH_DEVICES": "12.0,8.9"})
     assert result.stdout == "True (9, 0) (9, 0) (12, 0)\n"
 
@@ -297,7 +329,9 @@ print(before, torch.cuda.is_initialized())
 
 @pytest.mark.parametrize("devices", ["9.0", "8.9,9.0"])
 def test_simulation_over_a_real_device_keeps_its_properties_objects(with_fake_torch, devices):
-    code = ASKS + """
+    code = (
+        ASKS
+        + """
 import torch
 properties = torch.cuda.get_device_properties(0)
 print(type(properties) is torch._C._CudaDeviceProperties, properties.name, properties.major, asks("xformers")["function"])
@@ -305,6 +339,7 @@ import rtx50_autoload
 rtx50_autoload.deactivate()
 print(torch.cuda.get_device_properties(0).major, torch.cuda.get_device_properties(0).name)
 """
+    )
     environment = {"FAKE_TORCH_DEVICES": devices, "RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0"}
     first, second = with_fake_torch.run_code(code, env=environment).stdout.splitlines()
     assert first == "True NVIDIA GeForce RTX 5090 12 (9, 0)"

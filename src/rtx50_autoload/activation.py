@@ -25,7 +25,7 @@ from .masquerading.policy import OURSELVES, Decision, Policy
 from .masquerading.profiles import belongs
 from .masquerading.simulation import simulate
 from .masquerading.tell import block_rule
-from .masquerading.torch_cuda import capability_patches, make_teller
+from .masquerading.torch_cuda import capability_patches, is_cuda_build, make_teller, when_cuda_is_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -157,9 +157,9 @@ class Autoloader:
         """Patch `torch.cuda` if somebody has to be told something, now or once CUDA shows its devices."""
         if self._told_to_anyone() or self._blocks:
             self._patch(cuda)
-        elif not self.survey.devices and hasattr(cuda.torch._C, "_CudaDeviceProperties"):
-            # NVML does not answer here. torch calls this when the program has initialised CUDA, or at once if it has.
-            cuda._lazy_call(self._cuda_is_up)
+        elif not self.survey.devices and is_cuda_build(cuda):
+            # NVML does not answer here, so the devices are not known before the program itself has initialised CUDA.
+            when_cuda_is_up(cuda, self._cuda_is_up)
 
     def _patch(self, cuda: ModuleType) -> None:
         """Make `torch.cuda` ask us."""
@@ -287,7 +287,7 @@ def activate() -> bool:
 
 def deactivate() -> None:
     """Take everything back: every patched object is the very same object as before, and nothing is watched."""
-    global _current, _switched_off  # noqa: PLW0603
+    global _current, _switched_off
     hook.uninstall()
     with _lock:
         loader, _current, _switched_off = _current, None, True

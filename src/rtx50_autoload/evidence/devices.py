@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rtx50_autoload.evidence import nvml
 from rtx50_autoload.evidence.visibility import view
@@ -96,7 +96,7 @@ def _ask_torch() -> tuple[tuple[Device, ...], list[str]]:
     try:
         # A torch for AMD's GPUs numbers architectures that are no CUDA capabilities. A torch that is being imported
         # lacks its parts.
-        cuda = getattr(torch, "cuda", None)
+        cuda: Any = getattr(torch, "cuda", None)
         # torch defines this function when it initialises CUDA, before `is_initialized` says so: what it has queued for
         # that moment can already be answered.
         if not getattr(getattr(torch, "version", None), "cuda", None) or not hasattr(cuda, "_get_device_properties"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, FunctionType, ModuleType
 
 __all__ = ["AttributePatch", "CodePatch", "Patch", "PatchSet"]
@@ -49,7 +50,7 @@ class CodePatch:
     target: str
     module: ModuleType
     function: FunctionType
-    template: FunctionType
+    template: Callable[..., Any]
     names: dict[str, Any]
     original: CodeType | None = None
 
