@@ -106,6 +106,7 @@ class Venv:
             check: an exit code other than 0 fails the test, with both outputs.
 
         """
+        __tracebackhide__ = True
         command = [str(argument) for argument in args]
         if not command or command[0].startswith("-"):
             command.insert(0, str(self.python))
@@ -135,6 +136,7 @@ class Venv:
         timeout: float = TIMEOUT,
     ) -> subprocess.CompletedProcess[str]:
         """Run (dedented) source as `python *options -c code`."""
+        __tracebackhide__ = True
         code = textwrap.dedent(code)
         return self.run(self.python, *options, "-c", code, env=env, cwd=cwd, check=check, timeout=timeout)
 
@@ -150,7 +152,8 @@ class Venv:
 
 def describe(result: subprocess.CompletedProcess[str]) -> str:
     """Give all that a failed child has said."""
-    return f"{result.args} exited with {result.returncode}\n--- stdout\n{result.stdout}\n--- stderr\n{result.stderr}"
+    command = " ".join(result.args)
+    return f"{command}\nexited with {result.returncode}\n--- stdout\n{result.stdout}\n--- stderr\n{result.stderr}"
 
 
 def create_venv(root: Path, *, coverage: bool = True, pip: bool = False) -> Venv:

@@ -1,8 +1,8 @@
 """A stand-in for torch 2.13.0, for tests of what happens around `import torch` and `torch.cuda`'s capability.
 
 It fakes: the order in which torch imports its parts; `torch.cuda`'s functions for capability, properties, name, count
-and initialisation, written in Python as torch's are, with torch's own errors; the properties class, a dummy type in a build
-without CUDA and a class of C++ in one with it; `torch.device`; and the call of the entry points of the group
+and initialisation, written in Python as torch's are, with torch's own errors; the properties class, a dummy type in a
+build without CUDA and a class of C++ in one with it; `torch.device`; and the call of the entry points of the group
 `torch.backends` at the end of the import. It computes nothing, and has none of the rest of torch.
 
 Without further settings it is a build without CUDA. FAKE_TORCH_DEVICES="9.0,12.0" makes it a build for CUDA on a
