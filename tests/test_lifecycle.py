@@ -334,7 +334,8 @@ def test_simulation_over_a_real_device_keeps_its_properties_objects(with_fake_to
         + """
 import torch
 properties = torch.cuda.get_device_properties(0)
-print(type(properties) is torch._C._CudaDeviceProperties, properties.name, properties.major, asks("xformers")["function"])
+own = type(properties) is torch._C._CudaDeviceProperties
+print(own, properties.name, properties.major, asks("xformers")["function"])
 import rtx50_autoload
 rtx50_autoload.deactivate()
 print(torch.cuda.get_device_properties(0).major, torch.cuda.get_device_properties(0).name)

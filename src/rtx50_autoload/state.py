@@ -129,10 +129,10 @@ def _what_happens(loader: Autoloader) -> str:
     if loader.settings.mode == "observe":
         return "RTX50_MODE=observe: everyone is told the truth"
     if not survey.devices:
-        return f"nobody is told anything but the truth: {survey.reason}"
+        return "nobody is told anything but the truth, for no device can be seen"
     if not loader.needed(survey.devices):
-        return "nobody is told anything but the truth: no device here is in RTX50_MASQUERADE"
-    return "some callers are told another capability than the true one, each for the reason beside it"
+        return f"everyone is told the truth: no device here matches {loader.settings.masquerade} (RTX50_MASQUERADE)"
+    return "some callers are told another capability than the true one, for the reasons given with each"
 
 
 def _callers(loader: Autoloader) -> list[dict[str, Any]]:
