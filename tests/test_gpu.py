@@ -155,6 +155,19 @@ def test_xformers_refuses_a_gpu_too_new_and_runs_all_cases_with_us():
     assert all(error < BOUNDS[case.split()[0]] for case, error in helped.items()), helped
 
 
+def test_xformers_runs_in_compiled_code_as_it_does_in_eager_code():
+    pytest.importorskip("xformers", reason="needs xformers installed")
+    code = """
+import torch, xformers.ops as xops
+def attend(q, k, v):
+    return xops.memory_efficient_attention(q, k, v) * 2
+q, k, v = (torch.randn(1, 64, 4, 32, device="cuda") for _ in range(3))
+compiled = torch.compile(attend, backend="aot_eager")
+print((compiled(q, k, v) - attend(q, k, v)).abs().max().item())
+"""
+    assert float(run(code, **SIMULATED).stdout.splitlines()[-1]) < BOUNDS["torch.float32"]
+
+
 def test_the_device_of_xformers_is_told_in_its_own_name_only():
     pytest.importorskip("xformers", reason="needs xformers installed")
     code = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -51,10 +52,11 @@ def show_demo(result: dict[str, Any]) -> None:
     else:
         console.print(f"torch {result['torch']} was asked by code of each name; no program here imports us.")
     console.print()
-    table = Table(show_edge=False, pad_edge=False)
-    for column in ("caller", "without us", "with us"):
-        table.add_column(column, overflow="fold")
-    table.add_column("why")
+    table = _table()
+    table.add_column("caller", overflow="fold")
+    table.add_column("without us")
+    table.add_column("with us")
+    table.add_column("why", ratio=1)
     for caller, without in result["without"].items():
         with_us = result["with"][caller]
         style = "green" if with_us != without else ""
@@ -69,8 +71,12 @@ def show_demo(result: dict[str, Any]) -> None:
         console.print(Text(f"The package is off: {result['reason']}", "bold red"))
 
 
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+
+
 def _told_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
+    table = _table()
     table.add_column("caller", overflow="fold")
     table.add_column("device")
     table.add_column("told")
@@ -83,7 +89,7 @@ def _told_table(rows: list[dict[str, Any]]) -> Table:
 def _devices(state: dict[str, Any]) -> Table | str:
     if not state["devices"]:
         return f"No device: {_sentence(state['device_reason'])}"
-    table = Table(show_edge=False, pad_edge=False)
+    table = _table()
     for column in ("device", "name", "capability", "known from"):
         table.add_column(column)
     for device in state["devices"]:
