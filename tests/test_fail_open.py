@@ -50,9 +50,13 @@ def bug(*args, **kwargs):
 """
 
 
+@pytest.fixture(scope="module")
+def stock(either_torch):
+    return either_torch.run_code(PROGRAM, env={"RTX50_DISABLE": "1"})
+
+
 @pytest.mark.parametrize("place", PLACES)
-def test_a_bug_leaves_the_import_and_the_output_unchanged(either_torch, place):
-    stock = either_torch.run_code(PROGRAM, env={"RTX50_DISABLE": "1"})
+def test_a_bug_leaves_the_import_and_the_output_unchanged(either_torch, stock, place):
     # Without a simulated device there is nothing to tell, so the program's output is torch's own.
     broken = either_torch.run_code(PLANT + PLACES[place] + PROGRAM)
     assert (broken.stdout, broken.stderr, broken.returncode) == (stock.stdout, stock.stderr, stock.returncode)

@@ -314,6 +314,24 @@ print(stock, first, asks("xformers")["properties"], asks("__main__")["function"]
     assert result.stdout == "True (9, 0) (9, 0) (12, 0)\n"
 
 
+def test_a_torch_for_amd_gpus_is_left_alone(with_fake_torch):
+    """ROCm answers for a Radeon RX 9070 (gfx1201) with the capability of an RTX 50."""
+    code = """
+import sys, torch.version
+torch.version.hip, torch.version.cuda = "6.4", None
+import torch, rtx50_autoload
+with rtx50_autoload.masquerade():
+    caller = {"__name__": "xformers", "torch": torch}
+    print(eval("torch.cuda.get_device_capability(0)", caller), rtx50_autoload.status()["patches"])
+"""
+    # Importing torch.version imports torch, so the build is made up before torch is imported a second time.
+    code = code.replace(
+        "import torch, rtx50", "del sys.modules['torch'], sys.modules['torch.cuda']\nimport torch, rtx50"
+    )
+    result = with_fake_torch.run_code(code, env={"FAKE_TORCH_DEVICES": "12.0"})
+    assert result.stdout == "(12, 0) []\n"
+
+
 def test_cuda_is_initialised_when_the_program_does_and_not_before(with_fake_torch):
     code = """
 import torch, rtx50_autoload

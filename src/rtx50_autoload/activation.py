@@ -25,7 +25,13 @@ from .masquerading.policy import OURSELVES, Decision, Policy
 from .masquerading.profiles import belongs
 from .masquerading.simulation import simulate
 from .masquerading.tell import block_rule
-from .masquerading.torch_cuda import capability_patches, is_cuda_build, make_teller, when_cuda_is_up
+from .masquerading.torch_cuda import (
+    capability_patches,
+    is_cuda_build,
+    is_rocm_build,
+    make_teller,
+    when_cuda_is_up,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -138,8 +144,9 @@ class Autoloader:
         """Let `rule` answer before the policy, in this context, until the block ends."""
         with self._lock:
             self._blocks += 1
-            if not self.patches and "torch.cuda" in sys.modules:
-                self._patch(sys.modules["torch.cuda"])
+            cuda = sys.modules.get("torch.cuda")
+            if not self.patches and cuda is not None and not is_rocm_build(cuda):
+                self._patch(cuda)
         token = block_rule.set(rule)
         try:
             yield
@@ -155,6 +162,8 @@ class Autoloader:
 
     def _torch_arrived(self, cuda: ModuleType) -> None:
         """Patch `torch.cuda` if somebody has to be told something, now or once CUDA shows its devices."""
+        if is_rocm_build(cuda):
+            return
         if self._told_to_anyone() or self._blocks:
             self._patch(cuda)
         elif not self.survey.devices and is_cuda_build(cuda):

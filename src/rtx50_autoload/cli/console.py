@@ -27,10 +27,13 @@ def show_status(state: dict[str, Any]) -> None:
     if state["active"]:
         told = [row for row in state["callers"] if row["reported"] is not None]
         if told:
+            console.print()
             console.print(_told_table(told))
+            console.print()
             console.print("Everyone else is told the truth: your code, code generators, all that is not named here.")
         for adjustment in state["adjustments"]:
             console.print(f"{adjustment['library']}: {adjustment['what']} - {adjustment['state']}")
+    console.print()
     for patch in state["patches"]:
         error = f" ({patch['error']})" if patch["error"] else ""
         console.print(f"{patch['target']}: {patch['state']}{error}")

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     get_device_properties: Callable[[Any], Any]
     _rtx50_autoload_told: Callable[[Any], Capability]
 
-__all__ = ["capability_patches", "is_cuda_build", "make_teller", "when_cuda_is_up"]
+__all__ = ["capability_patches", "is_cuda_build", "is_rocm_build", "make_teller", "when_cuda_is_up"]
 
 _TOLD = "_rtx50_autoload_told"
+
+
+def is_rocm_build(cuda: ModuleType) -> bool:
+    """Tell whether this torch was built for AMD's GPUs, whose numbers are no CUDA capabilities (gfx1200 is 12.0)."""
+    return getattr(getattr(cuda.torch, "version", None), "hip", None) is not None
 
 
 def is_cuda_build(cuda: ModuleType) -> bool:
