@@ -76,27 +76,35 @@ class ProfilesDirective(SphinxDirective):
             for profile in load_profiles()
             for rule in profile.rules
         ]
-        head = _row_of(*(nodes.paragraph("", text) for text in ("library", "versions", "told", "reason and source")))
+        titles = ("library", "versions", "told", "reason and source")
+        head = nodes.row("", *(nodes.entry("", nodes.paragraph("", title)) for title in titles))
         group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in (22, 14, 14, 50)), cols=4)
         group += [nodes.thead("", head), nodes.tbody("", *rows)]
         return [nodes.table("", group, classes=["profiles"])]
 
     def _row(self, profile: Profile, rule: Rule, *, first: bool) -> nodes.row:
-        library = [_modules(profile)] if first else []
         told = _TOLD[rule.report]
         if rule.report == "truth" and profile.masquerade == "target":
             told += " (in `masquerade` mode: the target)"
-        reason = rule.reason + (f"; set beside it: {', '.join(rule.adjust)}" if rule.adjust else "")
+        reason = rule.reason[:1].upper() + rule.reason[1:] + (f"; set beside it: {', '.join(rule.adjust)}" if rule.adjust else "")
         source = nodes.paragraph("", rule.source, classes=["source"])
-        return _row_of(library, _versions(profile, rule), _text(told), [nodes.paragraph("", f"{reason}."), source])
+        cells = [
+            nodes.entry("", _versions(profile, rule), classes=["versions"]),
+            nodes.entry("", _text(told), classes=["told"]),
+            nodes.entry("", nodes.paragraph("", f"{reason}."), source),
+        ]
+        if first:
+            cells.insert(0, nodes.entry("", _modules(profile), classes=["library"], morerows=len(profile.rules) - 1))
+        return nodes.row("", *cells)
 
 
 def _modules(profile: Profile) -> nodes.paragraph:
     paragraph = nodes.paragraph()
     for number, module in enumerate(profile.modules):
         paragraph += [nodes.Text(", "), nodes.literal("", module)] if number else nodes.literal("", module)
-    if profile.library not in profile.modules:
-        paragraph += nodes.Text(f" ({profile.library})")
+    name = profile.library.removeprefix(profile.modules[0]).strip(" ()")
+    if name:
+        paragraph += nodes.Text(f" ({name})")
     return paragraph
 
 
@@ -113,10 +121,6 @@ def _text(text: str) -> nodes.paragraph:
     return nodes.paragraph(
         "", "", *(nodes.literal("", piece) if number % 2 else nodes.Text(piece) for number, piece in enumerate(pieces))
     )
-
-
-def _row_of(*cells: nodes.Node | list[nodes.Node]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", *(cell if isinstance(cell, list) else [cell])) for cell in cells))
 
 
 def setup(app: Sphinx) -> dict[str, object]:
