@@ -86,7 +86,8 @@ class ProfilesDirective(SphinxDirective):
         told = _TOLD[rule.report]
         if rule.report == "truth" and profile.masquerade == "target":
             told += " (in `masquerade` mode: the target)"
-        reason = rule.reason[:1].upper() + rule.reason[1:] + (f"; set beside it: {', '.join(rule.adjust)}" if rule.adjust else "")
+        beside = f"; set beside it: {', '.join(rule.adjust)}" if rule.adjust else ""
+        reason = f"{rule.reason[:1].upper()}{rule.reason[1:]}{beside}"
         source = nodes.paragraph("", rule.source, classes=["source"])
         cells = [
             nodes.entry("", _versions(profile, rule), classes=["versions"]),
