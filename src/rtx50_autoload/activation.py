@@ -278,7 +278,7 @@ def activate() -> bool:
     Also takes effect after `import torch`; that is said once, because code that has asked before keeps its answer.
 
     Returns:
-        whether the package is active now: False where the settings switch it off.
+        whether the package is active now, which it is not where the settings switch it off.
 
     """
     global _switched_off  # noqa: PLW0603
