@@ -110,7 +110,7 @@ print([name for name in vars(torch.cuda) if "rtx50" in name], "major" in vars(to
     assert with_fake_torch.run_code(code, env=SIMULATED).stdout.splitlines() == ["(9, 0) (12, 0)"] * 2 + ["[] False"]
 
 
-def test_blocks_tell_everyone_the_truth_or_the_target(either_torch):
+def test_blocks_tell_everyone_the_truth_or_all_but_code_generators_the_target(either_torch):
     code = (
         ASKS
         + """
@@ -130,7 +130,7 @@ print(told("__main__"), told("xformers"))
     )
     assert either_torch.run_code(code, env=SIMULATED).stdout.splitlines() == [
         "((12, 0), (12, 0))",
-        "((9, 0), (9, 0)) ((9, 0), (9, 0))",
+        "((9, 0), (9, 0)) ((12, 0), (12, 0))",
         "((12, 0), (12, 0))",
         "((8, 6), (8, 6)) ((12, 0), (12, 0)) ((12, 0), (12, 0))",
         "((12, 0), (12, 0)) ((9, 0), (9, 0))",

@@ -22,7 +22,7 @@ from .evidence import devices as devices_module
 from .masquerading.adjustments import ADJUSTMENTS
 from .masquerading.patch import PatchSet
 from .masquerading.policy import OURSELVES, Decision, Policy
-from .masquerading.profiles import belongs
+from .masquerading.profiles import belongs, profile_of
 from .masquerading.simulation import simulate
 from .masquerading.tell import block_rule
 from .masquerading.torch_cuda import (
@@ -56,11 +56,12 @@ __all__ = [
 
 def installed_version(distribution: str) -> str | None:
     """Give the installed version of a distribution, None where there is none."""
-    import importlib_metadata  # noqa: PLC0415 - where nobody is told anything, `import torch` does not wait for it
+    # The standard library's, which torch loads too: the backport would put a finder of its own into the user's process.
+    from importlib import metadata  # noqa: PLC0415 - where nobody is told anything, `import torch` does not wait for it
 
     try:
-        return importlib_metadata.version(distribution)
-    except importlib_metadata.PackageNotFoundError:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
         return None
 
 
@@ -116,10 +117,14 @@ class Autoloader:
             return capability
         if not self._announced:
             self._announced = True
+            told = f"{self._name_of(capability)} is {format_capability(decision.reported)}"
+            if self.settings.mode == "masquerade":
+                text = f"the AI stack is told that {told}: it may now pick code that fails here, or is slow"
+            else:
+                text = f"{decision.library} is told that {told}; your own code sees the truth"
             voice.say(
-                f"{decision.library} is told that {self._name_of(capability)} is "
-                f"{format_capability(decision.reported)}; your own code sees the truth. `rtx50-autoload status` says "
-                "why, RTX50_QUIET=1 hides this line, RTX50_DISABLE=1 switches it all off."
+                f"{text}. `rtx50-autoload status` says why, RTX50_QUIET=1 hides this line, "
+                "RTX50_DISABLE=1 switches it all off."
             )
         return decision.reported
 
@@ -224,7 +229,8 @@ class Autoloader:
 
 
 _current: Autoloader | None = None
-_switched_off = False
+#: Whether it has been decided what `_current` is; None may be the decision.
+_decided = False
 _lock = threading.Lock()
 
 
@@ -235,12 +241,11 @@ def current() -> Autoloader | None:
 
 def _prepare() -> Autoloader | None:
     """Give the autoloader, made at the first call; None where the settings or `deactivate` switch it off."""
-    global _current  # noqa: PLW0603
+    global _current, _decided  # noqa: PLW0603
     with _lock:
-        if _switched_off:
-            return None
-        if _current is None:
+        if not _decided:
             loaded = Autoloader()
+            _decided = True
             for problem in loaded.settings.problems:
                 voice.say(problem)
             if loaded.settings.disable:
@@ -281,10 +286,10 @@ def activate() -> bool:
         whether the package is active now, which it is not where the settings switch it off.
 
     """
-    global _switched_off  # noqa: PLW0603
+    global _decided  # noqa: PLW0603
     if hook.disabled():
         return False
-    _switched_off = False
+    _decided = _current is not None
     hook.install("api")
     loader = _prepare()
     if loader is None:
@@ -296,10 +301,10 @@ def activate() -> bool:
 
 def deactivate() -> None:
     """Take everything back: every patched object is the very same object as before, and nothing is watched."""
-    global _current, _switched_off
+    global _current, _decided
     hook.uninstall()
     with _lock:
-        loader, _current, _switched_off = _current, None, True
+        loader, _current, _decided = _current, None, True
     if loader is not None:
         loader.restore()
 
@@ -317,7 +322,8 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
 
     Args:
         mapping: as in RTX50_MASQUERADE, ``"12.0:9.0"``; the setting's own where None.
-        callers: packages and modules that are told so; everyone but this package where None.
+        callers: packages and modules that are told so. Where None, everyone but this package and those who would
+            generate code for the wrong GPU: the profiles that the mode `masquerade` spares.
 
     Raises:
         MappingError: `mapping` is not one.
@@ -330,12 +336,14 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
     names = None if callers is None else tuple(callers)
 
     def rule(caller: str | None, capability: Capability) -> Capability | None:
-        told = caller is not None and not belongs(caller, OURSELVES)
-        if told and names is not None:
-            told = any(belongs(caller or "", name) for name in names)
         loader = _current
-        active = chosen or (loader.settings.masquerade if loader is not None else None)
-        return active.target(capability) if told and active is not None else None
+        if not caller or belongs(caller, OURSELVES) or loader is None:
+            return None
+        profile = profile_of(caller)
+        spared = profile is not None and profile.masquerade == "truth"
+        if spared if names is None else not any(belongs(caller, name) for name in names):
+            return None
+        return (chosen or loader.settings.masquerade).target(capability)
 
     with _block(rule):
         yield

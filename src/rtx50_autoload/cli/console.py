@@ -38,6 +38,8 @@ def show_status(state: dict[str, Any]) -> None:
         error = f" ({patch['error']})" if patch["error"] else ""
         console.print(f"{patch['target']}: {patch['state']}{error}")
     _show_files(console, state)
+    for problem in state["problems"]:
+        console.print(Text(problem, "yellow"))
     for module, error in state["failed_imports"].items():
         console.print(Text(f"{module} could not be imported: {error}", "red"))
     for fault in state["faults"]:
@@ -105,9 +107,9 @@ def _show_files(console: Console, state: dict[str, Any]) -> None:
         "pth": "the start-up file",
         "torch.backends": "torch's entry point",
         "api": "activate() in the program",
-        None: "nothing",
+        None: "none",
     }
-    console.print(f"Switched on by: {door[state['door']]}")
+    console.print(f"Way in: {door[state['door']]}")
     for file in state["startup_files"]:
         verdict = "missing" if not file["present"] else "as installed" if file["matches_record"] else "changed"
         console.print(Text(f"  {file['path']}: {verdict}", "" if file["matches_record"] else "red"))

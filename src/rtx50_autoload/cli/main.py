@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from rtx50_autoload import __version__
+from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except Exception as error:
-        if os.environ.get("RTX50_DEBUG"):
+        if voice.wants_debug():
             raise
         print(  # noqa: T201
             f"rtx50-autoload: internal fault in `{options.command}`: {type(error).__name__}: {error}\n"
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rtx50-autoload",
-        description="Makes the AI stack run on RTX 50-series GPUs, or says why it does not and what mends it.",
+        description="Lets libraries that refuse an RTX 50-series GPU as too new use it, and says what it does and why.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
@@ -75,8 +76,9 @@ class Reading:
     problems: tuple[str, ...]
 
 
+@cache
 def read(time_limit: float) -> Reading:
-    """Ask NVML for the GPUs; what goes wrong is told in the reading, not raised.
+    """Ask NVML for the GPUs, once; what goes wrong is told in the reading, not raised.
 
     Args:
         time_limit: seconds to wait for the driver. A driver that hangs keeps the thread that asked it until the process
