@@ -263,7 +263,9 @@ class TestTorch:
         torch = types.ModuleType("torch")
         torch.version = types.SimpleNamespace(cuda="12.8")
         torch.cuda = types.SimpleNamespace(
-            is_initialized=lambda: True, device_count=lambda: len(devices), get_device_properties=devices.__getitem__
+            device_count=lambda: len(devices),
+            get_device_properties=devices.__getitem__,
+            _get_device_properties=devices.__getitem__,  # torch defines it when it initialises CUDA
         )
         monkeypatch.setitem(sys.modules, "torch", torch)
         return torch
@@ -277,7 +279,7 @@ class TestTorch:
         )
 
     def test_it_is_not_asked_before(self, torch):
-        torch.cuda = types.SimpleNamespace(is_initialized=lambda: False)
+        del torch.cuda._get_device_properties
         assert survey() == Survey((), None, "No driver.")
 
     def test_a_torch_without_cuda_is_not_asked(self, torch):
