@@ -20,10 +20,11 @@ from rtx50_autoload.evidence.arch import (
     parse_architecture,
 )
 
-SASS = (
-    "sm_50 sm_70 sm_75 sm_80 sm_86 sm_87 sm_88 sm_89 sm_90 sm_90a sm_100 sm_100a sm_100f sm_101 sm_101a sm_103 sm_103a "
-    "sm_103f sm_110 sm_110a sm_110f sm_120 sm_120a sm_120f sm_121 sm_121a sm_121f"
-).split()
+SASS = [
+    *("sm_50", "sm_70", "sm_75", "sm_80", "sm_86", "sm_87", "sm_88", "sm_89", "sm_90", "sm_90a"),
+    *("sm_100", "sm_100a", "sm_100f", "sm_101", "sm_101a", "sm_103", "sm_103a", "sm_103f"),
+    *("sm_110", "sm_110a", "sm_110f", "sm_120", "sm_120a", "sm_120f", "sm_121", "sm_121a", "sm_121f"),
+]
 
 LOADABLE_SASS = {
     (7, 5): "sm_70 sm_75",

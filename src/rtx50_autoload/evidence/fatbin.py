@@ -1,0 +1,194 @@
+"""The containers of GPU code in a binary, from their entry headers alone.
+
+nvcc packs the images of one translation unit into a container ("fatbin"). A wrapper per container registers it with the
+CUDA runtime. The headers are never compressed, so nothing has to be: one read per image.
+
+The layout of wrappers follows ``fatbinary_section.h`` of CUDA 13.0. The layout of containers and entries is not
+documented; it was found by experiment and agrees with ``cuobjdump -all`` on all 96,897 images of 254 libraries. All
+numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections import Counter
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rtx50_autoload.evidence.arch import Architecture, Code, PtxIsa
+from rtx50_autoload.evidence.positioned import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rtx50_autoload.evidence.layout import Layout, Section
+    from rtx50_autoload.evidence.positioned import Source
+
+__all__ = ["Container", "Image", "Role", "read_containers"]
+
+
+class Role(str, enum.Enum):
+    """How a container gets to the driver."""
+
+    #: Registered by itself: the driver loads one of its images.
+    MODULE = "module"
+    #: Registered as the device linker's result. The driver can link the relocatable containers anew in its stead.
+    LINKED = "linked"
+    #: What the device linker made the linked container from.
+    RELOCATABLE = "relocatable"
+    #: Not registered: a left-over, or loaded by the library's own code.
+    UNREGISTERED = "unregistered"
+
+
+class Image(NamedTuple):
+    """One piece of GPU code."""
+
+    architecture: Architecture
+    #: Of PTX the version of its language, of other code None.
+    isa: PtxIsa | None = None
+
+
+class Container(NamedTuple):
+    """The images of which the driver loads one or none."""
+
+    role: Role
+    #: No image is large enough to hold a kernel.
+    empty: bool
+    images: tuple[Image, ...]
+
+
+#: Bytes, uncompressed. Cubins without a kernel have 680 to 2,064 in those 254 libraries; the smallest kernel that CUDA
+#: 13.0 compiles has 2,856 (sm_75).
+_LARGEST_EMPTY_IMAGE: Final = 2100
+
+_WRAPPER_MAGIC: Final = 0x466243B1
+#: magic, version, address of the container
+_WRAPPER = struct.Struct("<IIQ8x")
+_LINKED_VERSION: Final = 2
+_MAX_WRAPPERS: Final = 4 * 2**20
+
+_CONTAINER_MAGIC: Final = b"\x50\xed\x55\xba"
+#: size of this header, size of all entries; after magic and version
+_CONTAINER = struct.Struct("<6xHQ")
+_ALIGNMENT: Final = 8
+_MAX_PADDING: Final = 4096
+
+#: kind, size of this header, size of the payload, PTX minor and major version, architecture, flags, uncompressed size
+_ENTRY = struct.Struct("<HxxIQ8xHHI8xQ8xQ")
+_MAX_ENTRY_HEADER: Final = 64 * 2**10
+_KINDS: Final = {1: Code.PTX, 2: Code.SASS, 8: Code.LTO}
+_SUFFIX_FLAGS: Final = 0x300000
+_SUFFIXES: Final = {0: "", 0x100000: "a", 0x200000: "f"}
+_ARCHITECTURES: Final = range(10, 1000)
+
+
+def read_containers(source: Source, layout: Layout) -> Counter[Container]:
+    """Read every container of a binary; equal ones are counted.
+
+    Raises:
+        MalformedError: what is there is no sequence of containers, or a wrapper points elsewhere.
+
+    """
+    found: Counter[Container] = Counter()
+    if not layout.linked:
+        # In an object file the wrappers' addresses are still to come, and either kind of section holds what the next
+        # linker can use.
+        for section in (*layout.code, *layout.relocatable):
+            for _offset, empty, images in _walk(source, section):
+                found[Container(Role.MODULE, empty, images)] += 1
+        return found
+
+    registered = _registered(source, layout)
+    # Wrappers without an address: a linker that leaves it to the dynamic relocations. Which container is whose is then
+    # not known; taking all for registered does not turn loadable into impossible.
+    default = registered.get(None, Role.UNREGISTERED)
+    outside = set(registered) - {None}
+    for section in layout.code:
+        for offset, empty, images in _walk(source, section):
+            found[Container(registered.get(offset, default), empty, images)] += 1
+            outside.discard(offset)
+    for section in layout.relocatable:
+        for offset, empty, images in _walk(source, section):
+            found[Container(Role.RELOCATABLE, empty, images)] += 1
+            outside.discard(offset)
+    for elsewhere in outside:
+        if elsewhere is not None:
+            head = source.read(elsewhere, _CONTAINER.size)
+            _end, empty, images = _container(source, elsewhere, source.size, head)
+            found[Container(registered[elsewhere], empty, images)] += 1
+    return found
+
+
+def _registered(source: Source, layout: Layout) -> dict[int | None, Role]:
+    """Return the roles of the containers that wrappers register, by offset; None for wrappers without an address."""
+    roles: dict[int | None, Role] = {}
+    for section in layout.wrappers:
+        if section.size > _MAX_WRAPPERS:
+            raise MalformedError(f"its wrappers of GPU code take {section.size:,} bytes")
+        data = source.read(section.offset, section.size)
+        position = 0
+        while position + _WRAPPER.size <= len(data):
+            magic, version, address = _WRAPPER.unpack_from(data, position)
+            if magic != _WRAPPER_MAGIC:
+                if data[position : position + _ALIGNMENT].strip(b"\0"):
+                    raise MalformedError(f"no wrapper of GPU code at byte {section.offset + position:,}")
+                position += _ALIGNMENT
+                continue
+            offset = layout.offset_of(address) if address else None
+            if address and offset is None:
+                raise MalformedError(f"a wrapper of GPU code points to {address:#x}, where it has no section")
+            roles[offset] = Role.LINKED if version == _LINKED_VERSION else roles.get(offset, Role.MODULE)
+            position += _WRAPPER.size
+    return roles
+
+
+def _walk(source: Source, section: Section) -> Iterator[tuple[int, bool, tuple[Image, ...]]]:
+    """Yield the containers of a section: offset, whether empty, images."""
+    offset, end = section.offset, section.offset + section.size
+    padding = 0
+    while offset < end:
+        head = source.read(offset, min(_CONTAINER.size, end - offset))
+        if head[:_ALIGNMENT].strip(b"\0"):
+            padding = 0
+            following, empty, images = _container(source, offset, end, head)
+            yield offset, empty, images
+            offset = -(-following // _ALIGNMENT) * _ALIGNMENT
+        else:
+            # Linkers align what comes from another object file.
+            padding += _ALIGNMENT
+            offset += _ALIGNMENT
+            if padding > _MAX_PADDING:
+                raise MalformedError(f"more than {_MAX_PADDING:,} zeros among its GPU code, before byte {offset:,}")
+
+
+def _container(source: Source, offset: int, limit: int, head: bytes) -> tuple[int, bool, tuple[Image, ...]]:
+    """Read the container that begins with `head`: where it ends, whether it is empty, its images."""
+    if len(head) < _CONTAINER.size or not head.startswith(_CONTAINER_MAGIC):
+        raise MalformedError(f"no container of GPU code at byte {offset:,}")
+    header_size, size = _CONTAINER.unpack(head)
+    position = offset + header_size
+    end = position + size
+    if header_size < _CONTAINER.size or end > limit:
+        raise MalformedError(f"the container of GPU code at byte {offset:,} claims {header_size + size:,} bytes")
+    images = []
+    largest = 0
+    while position < end:
+        kind, header_size, payload, minor, major, number, flags, unpacked = _ENTRY.unpack(
+            source.read(position, _ENTRY.size)
+        )
+        if not _ENTRY.size <= header_size <= _MAX_ENTRY_HEADER or payload > end - position - header_size:
+            raise MalformedError(f"the image at byte {position:,} claims {header_size:,} and {payload:,} bytes")
+        architecture = _architecture(kind, number, flags & _SUFFIX_FLAGS)
+        images.append(Image(architecture, (major, minor) if architecture.code is Code.PTX else None))
+        largest = max(largest, unpacked or payload)
+        position += header_size + payload
+    return end, largest <= _LARGEST_EMPTY_IMAGE, tuple(images)
+
+
+@lru_cache(maxsize=1024)
+def _architecture(kind: int, number: int, suffix: int) -> Architecture:
+    """Name the architecture of an entry; the same few make up every library."""
+    if kind not in _KINDS or suffix not in _SUFFIXES or number not in _ARCHITECTURES:
+        raise MalformedError(f"an image of unknown kind {kind} or architecture {number} (flags {suffix:#x})")
+    return Architecture(_KINDS[kind], divmod(number, 10), _SUFFIXES[suffix])
