@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.evidence.arch import Code, PtxIsa
     from rtx50_autoload.evidence.positioned import Source
 
-__all__ = ["READER_VERSION", "BinaryFormat", "GpuCode", "binary_format", "read_gpu_code"]
+__all__ = ["READER_VERSION", "BinaryFormat", "GpuCode", "binary_format", "format_by_name", "read_gpu_code"]
 
 #: To be raised whenever the same file would be read differently than before.
 READER_VERSION: Final = 1
@@ -62,7 +63,19 @@ class GpuCode:
 
 def binary_format(head: bytes) -> BinaryFormat | None:
     """Tell a binary by its first bytes (eight suffice); None for any other file."""
-    return next((name for magic, name in _MAGICS.items() if head.startswith(magic)), None)
+    return next((format_ for magic, format_ in _MAGICS.items() if head.startswith(magic)), None)
+
+
+_NAMES: Final[Mapping[BinaryFormat, re.Pattern[str]]] = {
+    "elf": re.compile(r".*\.so(\.[\w.]+)?", re.IGNORECASE | re.DOTALL),
+    "pe": re.compile(r".*\.(dll|pyd|exe)", re.IGNORECASE | re.DOTALL),
+    "ar": re.compile(r".*\.(a|lib)", re.IGNORECASE | re.DOTALL),
+}
+
+
+def format_by_name(name: str) -> BinaryFormat | None:
+    """Tell by its name what a file is meant to be; None where the name says nothing."""
+    return next((format_ for format_, pattern in _NAMES.items() if pattern.fullmatch(name)), None)
 
 
 def read_gpu_code(source: Source) -> GpuCode | None:
@@ -71,15 +84,15 @@ def read_gpu_code(source: Source) -> GpuCode | None:
     A damaged, cut or unreadable binary is a value too, with its `problem`; this function raises nothing.
     """
     try:
-        name = binary_format(source.read(0, min(_MAGIC_SIZE, source.size)))
-    except (MalformedError, OSError) as error:
+        format_ = binary_format(source.read(0, min(_MAGIC_SIZE, source.size)))
+    except OSError as error:
         return GpuCode("elf", source.size, problem=str(error))
-    if name is None:
+    if format_ is None:
         return None
     try:
-        return GpuCode(name, source.size, _READERS[name](source))
+        return GpuCode(format_, source.size, _READERS[format_](source))
     except (MalformedError, OSError) as error:
-        return GpuCode(name, source.size, problem=str(error))
+        return GpuCode(format_, source.size, problem=str(error))
 
 
 def _read_elf(source: Source) -> Counter[Container]:
