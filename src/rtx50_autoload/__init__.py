@@ -1,3 +1,50 @@
-"""Makes the AI stack run on RTX 50-series GPUs; installed once, never imported."""
+"""Makes the AI stack run on RTX 50-series GPUs; installed once, never imported.
+
+The start-up file does the work. These names are for programs that want to look, or to decide by themselves; each is
+loaded when it is first used, so that `import rtx50_autoload` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .activation import activate, deactivate, masquerade, truth
+    from .errors import RTX50Error
+    from .state import status, true_capability
+
+__all__ = [
+    "RTX50Error",
+    "__version__",
+    "activate",
+    "deactivate",
+    "masquerade",
+    "status",
+    "true_capability",
+    "truth",
+]
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "RTX50Error": "errors",
+    "activate": "activation",
+    "deactivate": "activation",
+    "masquerade": "activation",
+    "status": "state",
+    "true_capability": "state",
+    "truth": "activation",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - as many types as names
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,153 @@
+"""The import hook of rtx50-autoload: all of it that runs at interpreter start.
+
+`rtx50_autoload.pth` imports this module at every start of Python, so it imports nothing that Python has not loaded
+already (not even `__future__` or `typing`), reads no file and prints nothing. It knows nothing of GPUs: it calls
+``module_loaded(module)`` or ``module_failed(module, error)`` of the module named by `handler` when a module named in
+`watched` has run, or has failed to. The name of this file, of `install` and of `torch_backend` stand in files that
+outlive an upgrade (the start-up file, the entry point): they never change.
+
+The file name contains "importlib" and "_bootstrap" because `warnings` leaves out frames of such files when it counts
+stack levels: a warning raised by a watched module then names the line that imported it, as without us.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+#: Modules to tell `handler` of. `torch.cuda` rather than `torch` is where the capability can be told: it is ready
+#: before other packages that `import torch` pulls in can ask. `torch` itself is watched for its failure.
+watched: "Container[str]" = frozenset(
+    ("torch", "torch.cuda", "xformers", "xformers.ops.fmha.dispatch", "flash_attn"),
+)
+#: The module that is told; imported when the first watched module has run.
+handler = "rtx50_autoload.activation"
+#: Through which door we came: "pth", "torch.backends" or "api"; None before `install`.
+door: "str | None" = None
+#: Faults of our own. They never reach the program; `status` and RTX50_DEBUG=1 show them.
+faults: "list[Exception]" = []
+
+
+def disabled() -> "bool":
+    """Tell whether the environment switches everything off. Asked at start-up and again when a watched import runs."""
+    return os.environ.get("RTX50_DISABLE", "").lower() in ("1", "true", "yes", "on")
+
+
+def install(opened: "str" = "pth") -> "None":
+    """Put this module on `sys.meta_path`, once: a venv runs each start-up line twice on Python <= 3.14 (gh-75723)."""
+    global door  # noqa: PLW0603
+    finder: Any = sys.modules[__name__]
+    if not disabled() and finder not in sys.meta_path:
+        sys.meta_path.insert(0, finder)
+        door = opened
+
+
+def uninstall() -> "None":
+    """Take this module off `sys.meta_path`.
+
+    Never called from `find_spec`: until Python 3.14 the next finder would be skipped (gh-130094).
+    """
+    global door  # noqa: PLW0603
+    finder: Any = sys.modules[__name__]
+    if finder in sys.meta_path:
+        sys.meta_path.remove(finder)
+    door = None
+
+
+def torch_backend() -> "None":
+    """Second door: torch >= 2.5 calls this entry point at the end of `import torch`."""
+    if not disabled():
+        install("torch.backends")
+        notify("torch_ready")
+
+
+def find_spec(
+    name: "str", path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+) -> "ModuleSpec | None":
+    """Find the module as the finders after this one do, and arrange to hear of its execution."""
+    if name not in watched or disabled():
+        return None
+    finders = list(sys.meta_path)
+    finder: Any = sys.modules[__name__]
+    if finder in finders:
+        del finders[: finders.index(finder) + 1]
+    for other in finders:
+        # importlib.util.find_spec would start at the first finder again, and has dead-locked other tools.
+        find = getattr(other, "find_spec", None)
+        spec: ModuleSpec | None = find and find(name, path, target)
+        if spec is not None:
+            try:
+                _watch(spec)
+            except Exception as error:  # noqa: BLE001 - our fault must not cost the import
+                record(error)
+            return spec
+    return None
+
+
+def _watch(spec: "ModuleSpec") -> "None":
+    loader: Any = spec.loader
+    util = sys.modules.get("importlib.util")
+    while util is not None and isinstance(loader, util.LazyLoader):
+        loader = loader.loader
+    # A loader class (built-in, frozen) serves all its modules: a change of it would hit every one.
+    if loader is None or isinstance(loader, type) or not hasattr(loader, "exec_module"):
+        return
+    if type(loader).__module__ == "zipimport" and loader is spec.loader:
+        # One importer serves all modules of an archive; copy.copy would import `copy` inside an import.
+        loader = object.__new__(type(loader))
+        loader.__dict__.update(spec.loader.__dict__)
+        spec.loader = loader
+    # The same function for every loader, so that equal specs stay equal.
+    loader.__dict__["exec_module"] = exec_module
+
+
+def exec_module(module: "ModuleType") -> "None":
+    """Stand in as a loader's `exec_module` for one call: run the module as its loader does, then tell the handler."""
+    loader = _carrier(module)
+    loader.__dict__.pop("exec_module", None)
+    try:
+        loader.exec_module(module)
+    except BaseException as error:
+        if error.__traceback__ is not None:
+            error.__traceback__ = error.__traceback__.tb_next
+        if isinstance(error, Exception):
+            notify("module_failed", module, error)
+        raise
+    notify("module_loaded", module)
+
+
+def _carrier(module: "ModuleType") -> "Any":
+    """Give the loader that `_watch` marked: another hook may have put its proxy around it meanwhile."""
+    spec = module.__spec__
+    loader: Any = spec and spec.loader
+    found = loader
+    while loader is not None:
+        if getattr(loader, "__dict__", {}).get("exec_module") is exec_module:
+            found = loader
+        loader = getattr(loader, "__wrapped__", None) or getattr(loader, "loader", None)
+    return found
+
+
+def notify(event: "str", *arguments: "object") -> "None":
+    """Call the handler's function `event`; whatever it raises is recorded, not passed on."""
+    try:
+        __import__(handler)
+        getattr(sys.modules[handler], event)(*arguments)
+    except Exception as error:  # noqa: BLE001 - our fault must not cost the import
+        record(error)
+
+
+def record(error: "Exception") -> "None":
+    """Keep a fault of ours, and show it where RTX50_DEBUG=1 asks for that."""
+    faults.append(error)
+    try:
+        from rtx50_autoload import voice
+
+        voice.fault(error)
+    except Exception:  # noqa: BLE001, S110 - nowhere left to say it
+        pass

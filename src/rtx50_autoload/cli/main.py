@@ -1,0 +1,114 @@
+"""The command line: which command was meant, and how faults reach a person."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from rtx50_autoload import __version__
+from rtx50_autoload.errors import RTX50Error, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+OK, FINDING, USAGE = 0, 1, 2
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 where nothing is wrong, 1 for a finding, 2 for wrong usage.
+
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return USAGE
+    try:
+        result: int = options.run(options)
+    except RTX50Error as error:
+        print(f"rtx50-autoload: {error}", file=sys.stderr)  # noqa: T201
+        return USAGE if isinstance(error, UsageError) else FINDING
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (`| head`); what Python would flush at its end has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception as error:
+        if os.environ.get("RTX50_DEBUG"):
+            raise
+        print(  # noqa: T201
+            f"rtx50-autoload: internal fault in `{options.command}`: {type(error).__name__}: {error}\n"
+            "Run it again with RTX50_DEBUG=1 for the traceback, which a bug report needs.",
+            file=sys.stderr,
+        )
+        return FINDING
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rtx50-autoload",
+        description="Makes the AI stack run on RTX 50-series GPUs, or says why it does not and what mends it.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    status = commands.add_parser("status", help="what is on here, who is told what, and why")
+    status.add_argument("--json", action="store_true", help="the same as JSON on stdout")
+    status.set_defaults(run=_status)
+
+    demo = commands.add_parser("demo", help="the whole job on a simulated RTX 5090, with and without us")
+    demo.add_argument("--json", action="store_true", help="the same as JSON on stdout")
+    demo.set_defaults(run=_demo)
+
+    for name, help_text in (("enable", "switch on"), ("disable", "switch off")):
+        command = commands.add_parser(name, help=f"{help_text} for one environment or for the user")
+        place = command.add_mutually_exclusive_group()
+        place.add_argument("--venv", metavar="PATH", help="this environment instead of the one that runs the command")
+        place.add_argument("--user", action="store_true", help="all environments of this user")
+        command.set_defaults(run=_switch)
+    return parser
+
+
+def _status(options: argparse.Namespace) -> int:
+    from rtx50_autoload.state import status  # noqa: PLC0415 - a command imports what it needs
+
+    state = status()
+    if options.json:
+        print(json.dumps(state, indent=2))  # noqa: T201
+    else:
+        from .console import show_status  # noqa: PLC0415
+
+        show_status(state)
+    return OK if state["active"] else FINDING
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import run_demo  # noqa: PLC0415
+
+    result = run_demo()
+    if options.json:
+        print(json.dumps(result, indent=2))  # noqa: T201
+    else:
+        from .console import show_demo  # noqa: PLC0415
+
+        show_demo(result)
+    return OK if result["active"] else FINDING
+
+
+def _switch(options: argparse.Namespace) -> int:
+    from .switch import switch  # noqa: PLC0415
+
+    for line in switch(on=options.command == "enable", venv=options.venv, user=options.user):
+        print(line)  # noqa: T201
+    return OK

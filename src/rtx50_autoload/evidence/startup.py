@@ -1,0 +1,71 @@
+"""Which of our start-up files Python can find, and whether they are the ones that were installed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import site
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import importlib_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DISTRIBUTION", "StartupFile", "second_door_present", "startup_files"]
+
+DISTRIBUTION = "rtx50-autoload"
+_NAMES = ("rtx50_autoload.pth", "_rtx50_autoload_importlib_bootstrap.py")
+
+
+@dataclass(frozen=True, slots=True)
+class StartupFile:
+    """One of the two files that run at interpreter start.
+
+    Attributes:
+        matches_record: its SHA-256 is the one in the distribution's RECORD; False where no RECORD names it.
+
+    """
+
+    path: Path
+    present: bool
+    matches_record: bool
+
+
+def startup_files() -> list[StartupFile]:
+    """Give both files where the distribution put them, and every further copy that Python would find."""
+    recorded = dict(_recorded())
+    places = {Path(path).resolve() for path in (*_site_directories(), *sys.path) if path}
+    found = {place / name for place in places for name in _NAMES if (place / name).is_file()}
+    return [
+        StartupFile(path, present=path.is_file(), matches_record=path.is_file() and _sha256(path) == recorded.get(path))
+        for path in sorted({*recorded, *found})
+    ]
+
+
+def second_door_present() -> bool:
+    """Tell whether torch would find the entry point by which it calls us."""
+    return any(entry.name == "rtx50_autoload" for entry in importlib_metadata.entry_points(group="torch.backends"))
+
+
+def _site_directories() -> list[str]:
+    user = site.getusersitepackages() if site.ENABLE_USER_SITE else None
+    return [*site.getsitepackages(), *([user] if user else [])]
+
+
+def _recorded() -> Iterator[tuple[Path, str]]:
+    try:
+        distribution = importlib_metadata.distribution(DISTRIBUTION)
+    except importlib_metadata.PackageNotFoundError:
+        return
+    for file in distribution.files or ():
+        if file.name in _NAMES and file.hash is not None:
+            yield Path(str(file.locate())).resolve(), file.hash.value
+
+
+def _sha256(path: Path) -> str:
+    # As RECORD writes it (PEP 376): URL-safe base64 without padding.
+    return base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()

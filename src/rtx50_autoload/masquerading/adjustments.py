@@ -1,0 +1,48 @@
+"""Documented switches of libraries that are set beside the masquerade, and set back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+__all__ = ["ADJUSTMENTS", "Adjustment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """One switch.
+
+    Attributes:
+        module: whose execution makes the switch settable.
+        what: what it does, for people.
+        set: sets it and gives the function that sets it back.
+
+    """
+
+    module: str
+    what: str
+    set: Callable[[ModuleType], Callable[[], None]]
+
+
+def _flash_attention_3_off(dispatch: Any) -> Callable[[], None]:  # noqa: ANN401 - a module with these two functions
+    before = dispatch._get_use_fa3()
+    dispatch._set_use_fa3(False)
+
+    def set_back() -> None:
+        # What the program has switched on meanwhile is the program's.
+        if dispatch._get_use_fa3() is False:
+            dispatch._set_use_fa3(before)
+
+    return set_back
+
+
+#: By the names that `profiles.toml` uses.
+ADJUSTMENTS = {
+    "xformers-fa3-off": Adjustment(
+        "xformers.ops.fmha.dispatch", "FlashAttention-3 off (_set_use_fa3(False))", _flash_attention_3_off
+    ),
+}

@@ -1,0 +1,143 @@
+"""How an object of torch is changed in place and brought back to exactly what it was.
+
+Two ways, chosen because `torch.compile` keeps working through both, early, late and after the way back (run with torch
+2.7.1, 2.13.0 and 2.15.0): another `__code__` for a function, which keeps the function's identity and so reaches
+references bound before; and another attribute of a class. Wrappers and proxy objects break one or the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from types import CodeType, FunctionType
+
+__all__ = ["AttributePatch", "CodePatch", "Patch", "PatchSet"]
+
+_MISSING = object()
+
+
+class Patch(Protocol):
+    """A change that can be made and taken back."""
+
+    target: str
+
+    def apply(self) -> None:
+        """Make the change."""
+
+    def restore(self) -> bool:
+        """Take it back; False where somebody changed the object after us, and it is left alone."""
+
+
+@dataclass(slots=True)
+class CodePatch:
+    """Let a function run other code.
+
+    The new code runs with the patched function's globals. What it needs of ours is put there under `names`, which the
+    code has to do without for the moment in which a concurrent `restore` takes them away.
+
+    Args:
+        target: the function's dotted name, for reports.
+        function: has to be written in Python and to close over nothing.
+        template: its code is lent.
+        names: globals to lend, by names that the module does not have.
+
+    """
+
+    target: str
+    function: FunctionType
+    template: FunctionType
+    names: dict[str, Any]
+    original: CodeType | None = None
+
+    def apply(self) -> None:
+        """Lend the code.
+
+        Raises:
+            TypeError: the function is not one that this torch defines in Python (somebody replaced it).
+            ValueError: it closes over variables, as a wrapper put there by somebody else does.
+
+        """
+        original = self.function.__code__
+        if original is self.template.__code__:
+            return
+        if original.co_argcount != self.template.__code__.co_argcount:
+            raise TypeError(f"{self.target} takes {original.co_argcount} arguments")
+        self.function.__globals__.update(self.names)
+        self.function.__code__ = self.template.__code__
+        self.original = original
+
+    def restore(self) -> bool:
+        """Give the function its own code back."""
+        if self.function.__code__ is not self.template.__code__ or self.original is None:
+            return False
+        self.function.__code__ = self.original
+        for name in self.names:
+            self.function.__globals__.pop(name, None)
+        return True
+
+
+@dataclass(slots=True)
+class AttributePatch:
+    """Put another object in the place of an attribute of a class or a module."""
+
+    target: str
+    owner: Any
+    name: str
+    replacement: Any
+    original: Any = _MISSING
+
+    def apply(self) -> None:
+        """Put the replacement there."""
+        self.original = vars(self.owner).get(self.name, _MISSING)
+        setattr(self.owner, self.name, self.replacement)
+
+    def restore(self) -> bool:
+        """Put the original back, or nothing where there was nothing."""
+        if vars(self.owner).get(self.name, _MISSING) is not self.replacement:
+            return False
+        if self.original is _MISSING:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.original)
+        return True
+
+
+@dataclass(slots=True)
+class _Entry:
+    patch: Patch
+    state: Literal["applied", "failed", "kept"]
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class PatchSet:
+    """The changes made so far, in order."""
+
+    entries: list[_Entry] = field(default_factory=list)
+
+    def apply(self, patch: Patch) -> None:
+        """Make one change; a failure is kept for `report`, and the other changes stand."""
+        try:
+            patch.apply()
+        except Exception as error:  # noqa: BLE001 - a torch that we do not know must go on without us
+            self.entries.append(_Entry(patch, "failed", f"{type(error).__name__}: {error}"))
+        else:
+            self.entries.append(_Entry(patch, "applied"))
+
+    def restore(self) -> None:
+        """Take all changes back, the last one first."""
+        remaining = []
+        for entry in reversed(self.entries):
+            if entry.state == "applied" and not entry.patch.restore():
+                entry.state, entry.error = "kept", "changed by somebody else after us"
+                remaining.append(entry)
+        self.entries[:] = remaining
+
+    def __bool__(self) -> bool:
+        return any(entry.state == "applied" for entry in self.entries)
+
+    def report(self) -> list[dict[str, str | None]]:
+        """Give each change's target, state and error."""
+        return [{"target": entry.patch.target, "state": entry.state, "error": entry.error} for entry in self.entries]

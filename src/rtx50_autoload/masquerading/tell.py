@@ -1,0 +1,87 @@
+"""What the patched functions of torch run: find the caller, look up what it is told.
+
+This is the hot path. torch's own `get_device_capability(0)` takes about a microsecond, most of it in reading two
+properties through pybind11; keeping the true capability of each properties object pays for looking at the caller.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from rtx50_autoload.capability import Capability
+
+__all__ = ["BlockRule", "Teller", "block_rule"]
+
+#: Gives the answer for a caller's module name and a true capability; None for the truth.
+BlockRule: TypeAlias = "Callable[[str | None, Capability], Capability | None]"
+
+#: Set by the context managers `truth()` and `masquerade()`: answers before the policy does, in this context only.
+block_rule: ContextVar[BlockRule | None] = ContextVar("rtx50_autoload_block_rule", default=None)
+
+# Callers and properties objects are few; a program that makes them up without end is answered without being remembered.
+_MOST_REMEMBERED = 4096
+
+
+@dataclass(slots=True)
+class Teller:
+    """Answers for one `torch.cuda`.
+
+    Args:
+        decide: gives the answer for a caller's module name and a true capability; slow, asked once for each pair.
+        read: gives the true capability of a properties object.
+        fault: is handed what goes wrong here; the caller then gets the truth.
+
+    """
+
+    decide: Callable[[str | None, Capability], Capability]
+    read: Callable[[Any], Capability]
+    fault: Callable[[Exception], None]
+    answers: dict[tuple[str | None, Capability], Capability] = field(default_factory=dict)
+    known: dict[Any, Capability] = field(default_factory=dict)
+
+    def told(self, properties: Any) -> Capability:  # noqa: ANN401 - torch's type is not known here
+        """Answer `get_device_capability`, which calls this; its own caller is two frames up."""
+        return self._answer(properties, sys._getframe(2))  # noqa: SLF001
+
+    def property_of(self, index: int) -> property:
+        """Make the property `major` (0) or `minor` (1); who reads it is one frame up."""
+
+        def read(properties: Any) -> int:  # noqa: ANN401
+            return self._answer(properties, sys._getframe(1))[index]  # noqa: SLF001
+
+        return property(read)
+
+    def _answer(self, properties: Any, frame: FrameType) -> Capability:  # noqa: ANN401
+        try:
+            capability = self.known.get(properties) or self._remember(properties)
+            caller = frame.f_globals.get("__name__")
+            if caller == "torch.cuda" and frame.f_code.co_name == "get_device_capability" and frame.f_back:
+                # torch's own function was already running when it was patched: its caller is who asks.
+                caller = frame.f_back.f_globals.get("__name__")
+            rule = block_rule.get()
+            if rule is not None:
+                return rule(caller, capability) or capability
+            answer = self.answers.get((caller, capability))
+            return answer if answer is not None else self._decide(caller, capability)
+        except Exception as error:  # noqa: BLE001 - the caller gets torch's own answer
+            self.fault(error)
+            return self.read(properties)
+
+    def _remember(self, properties: Any) -> Capability:  # noqa: ANN401
+        capability = self.read(properties)
+        if len(self.known) < _MOST_REMEMBERED:
+            self.known[properties] = capability
+        return capability
+
+    def _decide(self, caller: str | None, capability: Capability) -> Capability:
+        answer = self.decide(caller, capability)
+        if len(self.answers) < _MOST_REMEMBERED:
+            self.answers[caller, capability] = answer
+        return answer

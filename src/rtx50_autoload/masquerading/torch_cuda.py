@@ -1,0 +1,65 @@
+"""The changes to `torch.cuda`: what makes it tell each caller its answer.
+
+`torch._C._cuda_getDeviceCapability`, which older tools patch, exists in no torch from 2.4 to 2.15.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .patch import AttributePatch, CodePatch, Patch
+from .tell import Teller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from rtx50_autoload.capability import Capability
+
+__all__ = ["capability_patches", "make_teller"]
+
+_TOLD = "_rtx50_autoload_told"
+
+
+def make_teller(
+    cuda: ModuleType,
+    decide: Callable[[str | None, Capability], Capability],
+    fault: Callable[[Exception], None],
+) -> Teller:
+    """Make the teller for `torch.cuda`, reading true capabilities as the unpatched class gives them."""
+    cls = cuda._CudaDeviceProperties
+    attributes = {name: vars(cls).get(name) for name in ("major", "minor")}
+
+    def read(properties: Any) -> Capability:  # noqa: ANN401
+        major, minor = (
+            vars(properties)[name] if attribute is None else attribute.__get__(properties, type(properties))
+            for name, attribute in attributes.items()
+        )
+        return major, minor
+
+    return Teller(decide, read, fault)
+
+
+def capability_patches(cuda: ModuleType, teller: Teller) -> list[Patch]:
+    """Give the changes that bring both roads to the capability to the teller: the function and the properties."""
+    cls = cuda._CudaDeviceProperties
+    return [
+        CodePatch(
+            "torch.cuda.get_device_capability",
+            cuda.get_device_capability,
+            get_device_capability,
+            {_TOLD: teller.told},
+        ),
+        AttributePatch("torch.cuda._CudaDeviceProperties.major", cls, "major", teller.property_of(0)),
+        AttributePatch("torch.cuda._CudaDeviceProperties.minor", cls, "minor", teller.property_of(1)),
+    ]
+
+
+# Lends its code to torch's function of the same name, so its globals are those of torch.cuda; CUDA is initialised, and
+# an invalid device refused, by torch's own get_device_properties.
+def get_device_capability(device=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, D103
+    prop = get_device_properties(device)  # type: ignore[name-defined] # noqa: F821
+    try:
+        return _rtx50_autoload_told(prop)  # type: ignore[name-defined] # noqa: F821
+    except NameError:  # deactivated by another thread since this call began
+        return prop.major, prop.minor

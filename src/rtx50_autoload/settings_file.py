@@ -1,0 +1,183 @@
+"""Settings files: reading one, and changing one key of it while all other lines stay as their owner wrote them.
+
+A settings file is flat TOML, ``key = value``. Rather than understand TOML's layout, an edit is proposed line by line
+and kept only if the text, parsed again, says exactly what it said before plus the change.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rtx50_autoload.errors import SettingsFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Value", "read_values", "remove_value", "set_value"]
+
+#: What a settings file may hold under a key.
+Value: TypeAlias = bool | int | str | list[str]
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a settings file; one that does not exist holds nothing.
+
+    Raises:
+        SettingsFileError: the file is there but cannot be read, is not UTF-8, or is not TOML.
+
+    """
+    return _parse(path, _read(path))
+
+
+def set_value(path: Path, key: str, value: Value) -> None:
+    """Write ``key = value`` into a settings file, creating the file and its folder where they are missing.
+
+    Other lines and a comment behind the old value stay. A byte order mark, which TOML 1.0 does not know, goes.
+
+    Raises:
+        SettingsFileError: the file cannot be read or written, or holds something that this edit would change as well.
+        ValueError: the key is not a bare TOML key.
+
+    """
+    if _BARE_KEY.fullmatch(key) is None:
+        raise ValueError(f"{key!r} is not a bare TOML key")
+    text = _read(path)
+    values = _parse(path, text)
+    expected = {**values, key: value}
+    line = f"{key} = {_literal(value)}"
+    proposals = _replacements(text, key, line) if key in values else _additions(text, line)
+    _write(path, _proven(path, proposals, expected))
+
+
+def remove_value(path: Path, key: str) -> bool:
+    """Remove a key from a settings file, and the file itself where nothing is left in it, not even a comment.
+
+    Returns:
+        Whether the key was there.
+
+    Raises:
+        SettingsFileError: the file cannot be read or written, or holds something that this edit would change as well.
+
+    """
+    text = _read(path)
+    expected = _parse(path, text)
+    if key not in expected:
+        return False
+    del expected[key]
+    proposals = (before + after for before, _, after in _assignments(text, key))
+    _write(path, _proven(path, proposals, expected))
+    return True
+
+
+def _read(path: Path) -> str:
+    try:
+        # Windows PowerShell's `Set-Content -Encoding utf8` starts the file with a byte order mark.
+        return path.read_bytes().decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except UnicodeDecodeError as error:
+        raise SettingsFileError(path, f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise SettingsFileError(path, f"it cannot be read ({error.strerror})") from error
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return _loads(text)
+    except ValueError as error:
+        raise SettingsFileError(path, f"it is not TOML ({error})") from error
+
+
+def _values_in(text: str) -> dict[str, Any] | None:
+    try:
+        return _loads(text)
+    except ValueError:
+        return None
+
+
+def _loads(text: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415 - most environments have no settings file, and need no parser
+    else:
+        import tomli as tomllib  # noqa: PLC0415 - likewise
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("its arrays are nested too deep") from None
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    import json  # noqa: PLC0415 - only a command writes settings
+
+    # JSON's true, false, numbers and strings are TOML's, but that TOML wants U+007F escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _proven(path: Path, proposals: Iterator[str], expected: dict[str, Any]) -> str:
+    for text in proposals:
+        if _values_in(text) == expected:
+            return text
+    raise SettingsFileError(path, "it cannot be changed without changing more than that; edit it by hand")
+
+
+def _assignments(text: str, key: str) -> Iterator[tuple[str, str, str]]:
+    """Cut the text around each run of lines that may be the key's assignment: before, it, after."""
+    start_of_assignment = re.compile(rf"""\s*(["']?){re.escape(key)}\1\s*=""")
+    # Not str.splitlines, which also cuts at characters that may stand within a TOML string.
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    for start, line in enumerate(lines):
+        if start_of_assignment.match(line):
+            for end in range(start + 1, len(lines) + 1):
+                yield "".join(lines[:start]), "".join(lines[start:end]), "".join(lines[end:])
+
+
+def _replacements(text: str, key: str, line: str) -> Iterator[str]:
+    for before, old, after in _assignments(text, key):
+        yield before + line + _tail(old) + after
+
+
+def _tail(assignment: str) -> str:
+    """Return what stands behind the value on its last line: the space, the comment and the line's end."""
+    for hash_mark in re.finditer(r"[ \t]*#", assignment):
+        # What stands before a hash mark within a string or an array is no assignment.
+        if _values_in(assignment[: hash_mark.start()]) is not None:
+            return assignment[hash_mark.start() :]
+    return assignment[len(assignment.rstrip()) :]
+
+
+def _additions(text: str, line: str) -> Iterator[str]:
+    newline = "\r\n" if "\r\n" in text else "\n"
+    separator = newline if text and not text.endswith("\n") else ""
+    yield f"{text}{separator}{line}{newline}"
+    # Behind a table's header the line would belong to that table.
+    yield f"{line}{newline}{text}"
+
+
+def _write(path: Path, text: str) -> None:
+    # The file that a symbolic link of somebody's dotfiles points to, not the link.
+    target = Path(os.path.realpath(path))
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        if not text.strip():
+            target.unlink()
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_bytes(text.encode())
+            if target.exists():
+                shutil.copymode(target, draft)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise SettingsFileError(path, f"it cannot be written ({error.strerror})") from error
