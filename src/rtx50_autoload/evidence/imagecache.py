@@ -50,8 +50,9 @@ class ImageCache:
         """Return what is kept for a file with this size and modification time; None where there is nothing."""
         if self._known is None:
             self._known = _load(self._file)
+        key = os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps ".."
         try:
-            size, modified, binaries = self._known[os.path.abspath(path)]  # noqa: PTH100 - Path.absolute keeps ".."
+            size, modified, binaries = self._new[key] if key in self._new else self._known[key]
             if (size, modified) != (status.st_size, status.st_mtime_ns):
                 return None
             return tuple((str(member), _decode_code(code)) for member, code in binaries)

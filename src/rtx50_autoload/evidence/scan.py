@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rtx50_autoload.errors import RTX50Error
+from rtx50_autoload.errors import UsageError
 from rtx50_autoload.evidence.arch import Code
 from rtx50_autoload.evidence.gpucode import GpuCode, format_by_name, read_gpu_code
 from rtx50_autoload.evidence.positioned import open_source
@@ -26,11 +26,11 @@ _WHEEL_SUFFIX: Final = ".whl"
 _MEMBER_SEPARATOR: Final = "!"
 
 
-class NoSuchPathError(RTX50Error, FileNotFoundError):
+class NoSuchPathError(UsageError, FileNotFoundError):
     """A path to be scanned does not exist."""
 
 
-class NotABinaryError(RTX50Error, ValueError):
+class NotABinaryError(UsageError, ValueError):
     """A file to be scanned is no ELF, PE or ar file, no wheel, and not named like one."""
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.evidence.fatbin import Container, Image
     from rtx50_autoload.evidence.gpucode import GpuCode
 
-__all__ = ["Judgement", "Outcome", "Target", "Verdict", "judge"]
+__all__ = ["FINDINGS", "Judgement", "Outcome", "Target", "Verdict", "judge"]
 
 
 class Outcome(str, enum.Enum):
@@ -52,6 +52,10 @@ class Verdict(str, enum.Enum):
     #: The file is damaged, cut short or cannot be read.
     UNREADABLE = "unreadable"
     NO_GPU_CODE = "no_gpu_code"
+
+
+#: The verdicts that are a finding: something will fail, or cannot be ruled out to.
+FINDINGS: Final = frozenset({Verdict.IMPOSSIBLE, Verdict.PARTIAL, Verdict.UNREADABLE})
 
 
 @dataclass(frozen=True)

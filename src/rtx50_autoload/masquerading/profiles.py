@@ -87,9 +87,6 @@ def load_profiles() -> tuple[Profile, ...]:
 def profile_of(caller: str) -> Profile | None:
     """Give the profile that names the caller or the nearest package above it."""
     matches = (
-        (len(module), profile)
-        for profile in load_profiles()
-        for module in profile.modules
-        if belongs(caller, module)
+        (len(module), profile) for profile in load_profiles() for module in profile.modules if belongs(caller, module)
     )
     return max(matches, key=lambda match: match[0], default=(0, None))[1]

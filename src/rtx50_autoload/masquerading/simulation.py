@@ -44,9 +44,7 @@ class _Simulation:
         self._teller = teller
         self._patches = patches
         function = cuda.get_device_properties
-        self._original = FunctionType(
-            function.__code__, function.__globals__, function.__name__, function.__defaults__
-        )
+        self._original = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
         self._true_name = vars(cuda._CudaDeviceProperties).get("name")
         self._names: dict[Any, str] = {}
         self._made: list[Any] = []
