@@ -7,8 +7,8 @@ import struct
 from collections import Counter
 
 import pytest
-from fake_binaries import ar, container, elf, image, pe, wrapper
 
+from fake_binaries import ar, container, elf, image, pe, wrapper
 from rtx50_autoload.evidence import positioned
 from rtx50_autoload.evidence.arch import Code
 from rtx50_autoload.evidence.fatbin import Role

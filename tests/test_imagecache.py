@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from fake_binaries import container, elf, image
 
+from fake_binaries import container, elf, image
 from rtx50_autoload.evidence.gpucode import GpuCode, read_gpu_code
 from rtx50_autoload.evidence.imagecache import ImageCache, cache_file
 from rtx50_autoload.evidence.positioned import source_of
@@ -122,7 +122,7 @@ def test_processes_that_save_at_once_leave_a_valid_cache(file, library):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     processes = [subprocess.Popen(command, env=environment) for _ in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
-    assert os.listdir(file.parent) == [file.name]
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, library):
@@ -139,7 +139,7 @@ def test_a_write_that_fails_leaves_the_old_cache_and_no_remains(file, library):
     cache.put(library, library.stat(), [])
     file.mkdir(parents=True)  # a folder cannot be replaced by a file
     cache.save()
-    assert os.listdir(file.parent) == [file.name]
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 def test_the_oldest_entries_go_first(file, tmp_path, monkeypatch):

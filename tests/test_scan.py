@@ -8,8 +8,8 @@ import sys
 import zipfile
 
 import pytest
-from fake_binaries import ar, container, elf, image, pe
 
+from fake_binaries import ar, container, elf, image, pe
 from rtx50_autoload.errors import UsageError
 from rtx50_autoload.evidence import scan as scan_module
 from rtx50_autoload.evidence.imagecache import ImageCache
@@ -101,7 +101,10 @@ def test_below_a_folder_what_is_named_like_a_binary_and_is_one_is_scanned_in_ord
         str(folder / "lib" / "b.so.12"): "jit",
         str(folder / "lib" / "c.a"): "native",
     }
-    assert list(found) == [str(folder / "tool"), *sorted(str(folder / "lib" / name) for name in ("a.so", "b.so.12", "c.a"))]
+    assert list(found) == [
+        str(folder / "tool"),
+        *sorted(str(folder / "lib" / name) for name in ("a.so", "b.so.12", "c.a")),
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")
@@ -125,9 +128,10 @@ def test_a_path_that_does_not_exist_is_an_error_that_says_so(tmp_path):
 
 
 def test_a_named_file_that_is_no_binary_is_an_error(folder):
+    path = folder / "module.txt"
+    path.write_text("text")
     with pytest.raises(NotABinaryError, match=r"module\.txt is neither"):
-        (folder / "module.txt").write_text("text")
-        verdicts(folder / "module.txt")
+        verdicts(path)
 
 
 def test_a_named_file_that_only_its_name_makes_a_binary_is_unreadable(folder):

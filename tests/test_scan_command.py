@@ -7,8 +7,8 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from fake_binaries import container, elf, image
 
+from fake_binaries import container, elf, image
 from rtx50_autoload.cli import scan
 from rtx50_autoload.errors import UsageError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 
 import pytest
-from fake_binaries import container, elf, image
 
+from fake_binaries import container, elf, image
 from rtx50_autoload.evidence.arch import JitSwitches
 from rtx50_autoload.evidence.gpucode import GpuCode, read_gpu_code
 from rtx50_autoload.evidence.positioned import source_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import zipfile
 
 import pytest
-from fake_binaries import container, elf, image, pe
 
+from fake_binaries import container, elf, image, pe
 from rtx50_autoload.evidence import wheel as wheel_module
 from rtx50_autoload.evidence.arch import Code
 from rtx50_autoload.evidence.wheel import read_wheel

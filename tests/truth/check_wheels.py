@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a script prints
 """Reads released wheels and compares every number with the ground truth in ``gpu_images.json``.
 
     python tests/truth/check_wheels.py            # fetch what is missing, compare, delete what was fetched

@@ -34,6 +34,7 @@ _MAX_NAMES: Final = 16 * 2**20
 _CODE: Final = b".nv_fatbin"
 _RELOCATABLE: Final = b"__nv_relfatbin"
 _WRAPPERS: Final = b".nvFatBinSegment"
+_LONGEST_NAME: Final = len(_WRAPPERS)
 
 
 def is_cubin(source: Source) -> bool:
@@ -64,7 +65,7 @@ def find_layout(source: Source) -> Layout:
         if section_type == _NO_BITS or size == 0:
             continue
         section = Section(address, offset, size)
-        place = places.get(names[name_offset : names.find(b"\0", name_offset)])
+        place = places.get(names[name_offset : name_offset + _LONGEST_NAME + 1].partition(b"\0")[0])
         if place is None:
             layout.sections.append(section)
         elif offset + size > source.size:

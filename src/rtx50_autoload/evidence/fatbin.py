@@ -66,7 +66,7 @@ _WRAPPER_MAGIC: Final = 0x466243B1
 #: magic, version, address of the container
 _WRAPPER = struct.Struct("<IIQ8x")
 _LINKED_VERSION: Final = 2
-_MAX_WRAPPERS: Final = 4 * 2**20
+_MAX_WRAPPERS: Final = 2 * 2**20
 
 _CONTAINER_MAGIC: Final = b"\x50\xed\x55\xba"
 #: size of this header, size of all entries; after magic and version
@@ -123,9 +123,10 @@ def read_containers(source: Source, layout: Layout) -> Counter[Container]:
 def _registered(source: Source, layout: Layout) -> dict[int | None, Role]:
     """Return the roles of the containers that wrappers register, by offset; None for wrappers without an address."""
     roles: dict[int | None, Role] = {}
+    size = sum(section.size for section in layout.wrappers)
+    if size > _MAX_WRAPPERS:
+        raise MalformedError(f"its wrappers of GPU code take {size:,} bytes")
     for section in layout.wrappers:
-        if section.size > _MAX_WRAPPERS:
-            raise MalformedError(f"its wrappers of GPU code take {section.size:,} bytes")
         data = source.read(section.offset, section.size)
         position = 0
         while position + _WRAPPER.size <= len(data):

@@ -113,7 +113,7 @@ def _read_archive(source: Source) -> Counter[Container]:
     for member in archive.members(source):
         head = member.read(0, min(_MAGIC_SIZE, member.size))
         if head.startswith(elf.MAGIC):
-            containers += _read_elf(member)
+            containers.update(_read_elf(member))
         elif head.startswith(_COFF_OBJECT):
             # Objects of Windows are not looked into; that a library has some must not read as "no GPU code".
             containers[_LOADED_BY_HAND] = 1

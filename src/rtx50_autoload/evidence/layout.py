@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 __all__ = ["Layout", "Section"]
@@ -38,8 +40,19 @@ class Layout:
 
     def offset_of(self, address: int) -> int | None:
         """Return the place in the file of what is loaded at `address`; None where nothing of the file is."""
-        for section in (*self.code, *self.relocatable, *self.sections):
-            # Address 0: not loaded at all (debug information, comments).
-            if section.address and section.address <= address < section.address + section.size:
-                return section.offset + address - section.address
-        return None
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return None
+        section = self._loaded[index]
+        inside = address - section.address
+        return section.offset + inside if inside < section.size else None
+
+    # Looked up once per wrapper, in a table that a hostile file can make long: hence sorted, and only once.
+    @cached_property
+    def _loaded(self) -> list[Section]:
+        # Address 0: not loaded at all (debug information, comments).
+        return sorted(each for each in (*self.code, *self.relocatable, *self.sections) if each.address)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [section.address for section in self._loaded]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rtx50_autoload.capability import format_capability
 from rtx50_autoload.evidence.arch import Code, JitSwitches, driver_compiles, loads_on, minimum_driver
@@ -99,18 +99,19 @@ def judge(code: GpuCode, target: Target, name: str = "") -> Judgement:
     if not code.containers:
         return Judgement(Verdict.NO_GPU_CODE, "it holds no GPU code")
     relocatable = [container for container in code.containers if container.role is Role.RELOCATABLE]
+    from_relocatable = _compilation(relocatable, target)
     modules = dict.fromkeys(Outcome, 0)
-    compiled: list[PtxIsa] = []
+    newest: PtxIsa | None = None
     for container, count in code.containers.items():
         if _is_module(container, relocatable):
-            sources = relocatable if container.role is Role.LINKED else [container]
-            outcome, isas = _outcome(container, sources, target)
+            linked = container.role is Role.LINKED
+            outcome, isa = _outcome(
+                container, from_relocatable if linked else _compilation([container], target), target
+            )
             modules[outcome] += count
-            compiled += isas
-    verdict = _verdict(modules, picks=name.removeprefix("lib").startswith(_PICKS_ITS_MODULES))
-    newest = max(compiled, default=None)
+            newest = max(filter(None, (newest, isa)), default=None)
     return Judgement(
-        verdict,
+        _verdict(modules, picks=name.removeprefix("lib").startswith(_PICKS_ITS_MODULES)),
         _reason(modules, newest, target),
         modules,
         driver_min=None if newest is None else minimum_driver(newest),
@@ -127,25 +128,39 @@ def _is_module(container: Container, relocatable: Sequence[Container]) -> bool:
     return container.role is Role.MODULE or (container.role is Role.LINKED and bool(relocatable))
 
 
-def _outcome(module: Container, sources: Sequence[Container], target: Target) -> tuple[Outcome, Sequence[PtxIsa]]:
-    """Return what becomes of a module, and the versions of the PTX that its loading depends on.
+class _Compilation(NamedTuple):
+    """Whether the driver's JIT compiler has something to make SASS from, and the newest PTX that it has to compile."""
 
-    `sources` are what the driver can make the module's SASS from: the module itself, or of linked code all the
-    relocatable containers ("if PTX or cubin for the target architecture is not found for an object, then the link will
-    fail": NVCC guide, 6.6.2).
+    possible: bool
+    newest: PtxIsa | None
+
+
+def _compilation(sources: Sequence[Container], target: Target) -> _Compilation:
+    """Look for PTX in every source, or for SASS that needs no compiling.
+
+    The sources are a module itself, or for linked code all the relocatable containers ("if PTX or cubin for the target
+    architecture is not found for an object, then the link will fail": NVCC guide, 6.6.2).
     """
-    if _has_usable_sass(module, target):
-        return Outcome.NATIVE, ()
-    compiled = []
+    newest: PtxIsa | None = None
     for source in sources:
         isa = _oldest_usable_ptx(source, target)
         if isa is not None:
-            compiled.append(isa)
+            newest = max(isa, newest or isa)
         elif not _has_usable_sass(source, target):
-            return (Outcome.OTHER_GPU if _is_for_other_gpus(module, target.capability) else Outcome.MISSING), ()
-    if target.switches.disabled or not all(driver_compiles(isa, target.driver) for isa in compiled):
-        return Outcome.MISSING, compiled
-    return Outcome.JIT, compiled
+            return _Compilation(possible=False, newest=None)
+    return _Compilation(possible=True, newest=newest)
+
+
+def _outcome(module: Container, compilation: _Compilation, target: Target) -> tuple[Outcome, PtxIsa | None]:
+    """Return what becomes of a module, and the newest PTX that its loading depends on."""
+    if _has_usable_sass(module, target):
+        return Outcome.NATIVE, None
+    if not compilation.possible:
+        return (Outcome.OTHER_GPU if _is_for_other_gpus(module, target.capability) else Outcome.MISSING), None
+    newest = compilation.newest
+    if target.switches.disabled or (newest is not None and not driver_compiles(newest, target.driver)):
+        return Outcome.MISSING, newest
+    return Outcome.JIT, newest
 
 
 def _loadable(container: Container, code: Code, device: Capability) -> Iterator[Image]:
