@@ -20,7 +20,7 @@ from rtx50_autoload.evidence.arch import Architecture, Code, PtxIsa
 from rtx50_autoload.evidence.positioned import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rtx50_autoload.evidence.layout import Layout, Section
     from rtx50_autoload.evidence.positioned import Source
@@ -66,6 +66,8 @@ _WRAPPER_MAGIC: Final = 0x466243B1
 #: magic, version, address of the container
 _WRAPPER = struct.Struct("<IIQ8x")
 _LINKED_VERSION: Final = 2
+#: In place of the offset of a container whose wrapper has no address.
+_NOWHERE: Final = -1
 _MAX_WRAPPERS: Final = 2 * 2**20
 
 _CONTAINER_MAGIC: Final = b"\x50\xed\x55\xba"
@@ -83,6 +85,40 @@ _SUFFIXES: Final = {0: "", 0x100000: "a", 0x200000: "f"}
 _ARCHITECTURES: Final = range(10, 1000)
 
 
+class _Reading:
+    """A container while it is read: its header is known, its entries come one by one."""
+
+    __slots__ = ("_images", "_largest", "end", "offset", "position", "role")
+
+    def __init__(self, role: Role, offset: int, head: bytes, limit: int) -> None:
+        if len(head) < _CONTAINER.size or not head.startswith(_CONTAINER_MAGIC):
+            raise MalformedError(f"no container of GPU code at byte {offset:,}")
+        header_size, size = _CONTAINER.unpack(head)
+        if header_size < _CONTAINER.size or offset + header_size + size > limit:
+            raise MalformedError(f"the container of GPU code at byte {offset:,} claims {header_size + size:,} bytes")
+        self.role = role
+        self.offset = offset
+        #: Where the next entry begins.
+        self.position = offset + header_size
+        self.end = self.position + size
+        self._images: list[Image] = []
+        self._largest = 0
+
+    def read_entry(self, source: Source) -> None:
+        kind, header_size, payload, minor, major, number, flags, unpacked = _ENTRY.unpack(
+            source.read(self.position, _ENTRY.size)
+        )
+        if not _ENTRY.size <= header_size <= _MAX_ENTRY_HEADER or self.position + header_size + payload > self.end:
+            raise MalformedError(f"the image at byte {self.position:,} claims {header_size:,} and {payload:,} bytes")
+        architecture = _architecture(kind, number, flags & _SUFFIX_FLAGS)
+        self._images.append(Image(architecture, (major, minor) if architecture.code is Code.PTX else None))
+        self._largest = max(self._largest, unpacked or payload)
+        self.position += header_size + payload
+
+    def result(self) -> Container:
+        return Container(self.role, self._largest <= _LARGEST_EMPTY_IMAGE, tuple(self._images))
+
+
 def read_containers(source: Source, layout: Layout) -> Counter[Container]:
     """Read every container of a binary; equal ones are counted.
 
@@ -90,39 +126,47 @@ def read_containers(source: Source, layout: Layout) -> Counter[Container]:
         MalformedError: what is there is no sequence of containers, or a wrapper points elsewhere.
 
     """
-    found: Counter[Container] = Counter()
-    if not layout.linked:
-        # In an object file the wrappers' addresses are still to come, and either kind of section holds what the next
-        # linker can use.
-        for section in (*layout.code, *layout.relocatable):
-            for _offset, empty, images in _walk(source, section):
-                found[Container(Role.MODULE, empty, images)] += 1
-        return found
+    containers = list(_linked_containers(source, layout) if layout.linked else _object_containers(source, layout))
+    unfinished = [container for container in containers if container.position < container.end]
+    while unfinished:
+        # One entry of every container at a time. An entry tells where the next one is, so that within a container a
+        # cold disk has to be waited for each time; of all containers together it can serve many at once.
+        for container in unfinished:
+            container.read_entry(source)
+        unfinished = [container for container in unfinished if container.position < container.end]
+        source.expect([container.position for container in unfinished], _ENTRY.size)
+    return Counter(container.result() for container in containers)
 
+
+def _object_containers(source: Source, layout: Layout) -> Iterator[_Reading]:
+    # In an object file the wrappers' addresses are still to come, and either kind of section holds what the next linker
+    # can use.
+    for section in (*layout.code, *layout.relocatable):
+        yield from _walk(source, section, {}, Role.MODULE)
+
+
+def _linked_containers(source: Source, layout: Layout) -> Iterator[_Reading]:
     registered = _registered(source, layout)
     # Wrappers without an address: a linker that leaves it to the dynamic relocations. Which container is whose is then
     # not known; taking all for registered does not turn loadable into impossible.
-    default = registered.get(None, Role.UNREGISTERED)
-    outside = set(registered) - {None}
+    default = registered.pop(_NOWHERE, Role.UNREGISTERED)
+    source.expect(registered, _CONTAINER.size)
+    elsewhere = dict(registered)
     for section in layout.code:
-        for offset, empty, images in _walk(source, section):
-            found[Container(registered.get(offset, default), empty, images)] += 1
-            outside.discard(offset)
+        for container in _walk(source, section, registered, default):
+            elsewhere.pop(container.offset, None)
+            yield container
     for section in layout.relocatable:
-        for offset, empty, images in _walk(source, section):
-            found[Container(Role.RELOCATABLE, empty, images)] += 1
-            outside.discard(offset)
-    for elsewhere in outside:
-        if elsewhere is not None:
-            head = source.read(elsewhere, _CONTAINER.size)
-            _end, empty, images = _container(source, elsewhere, source.size, head)
-            found[Container(registered[elsewhere], empty, images)] += 1
-    return found
+        for container in _walk(source, section, {}, Role.RELOCATABLE):
+            elsewhere.pop(container.offset, None)
+            yield container
+    for offset, role in elsewhere.items():
+        yield _Reading(role, offset, source.read(offset, _CONTAINER.size), source.size)
 
 
-def _registered(source: Source, layout: Layout) -> dict[int | None, Role]:
-    """Return the roles of the containers that wrappers register, by offset; None for wrappers without an address."""
-    roles: dict[int | None, Role] = {}
+def _registered(source: Source, layout: Layout) -> dict[int, Role]:
+    """Return the roles of the containers that wrappers register, by offset."""
+    roles: dict[int, Role] = {}
     size = sum(section.size for section in layout.wrappers)
     if size > _MAX_WRAPPERS:
         raise MalformedError(f"its wrappers of GPU code take {size:,} bytes")
@@ -136,55 +180,31 @@ def _registered(source: Source, layout: Layout) -> dict[int | None, Role]:
                     raise MalformedError(f"no wrapper of GPU code at byte {section.offset + position:,}")
                 position += _ALIGNMENT
                 continue
-            offset = layout.offset_of(address) if address else None
-            if address and offset is None:
+            offset = layout.offset_of(address) if address else _NOWHERE
+            if offset is None:
                 raise MalformedError(f"a wrapper of GPU code points to {address:#x}, where it has no section")
             roles[offset] = Role.LINKED if version == _LINKED_VERSION else roles.get(offset, Role.MODULE)
             position += _WRAPPER.size
     return roles
 
 
-def _walk(source: Source, section: Section) -> Iterator[tuple[int, bool, tuple[Image, ...]]]:
-    """Yield the containers of a section: offset, whether empty, images."""
+def _walk(source: Source, section: Section, roles: Mapping[int, Role], default: Role) -> Iterator[_Reading]:
+    """Yield the containers of a section by their headers, with the roles known by offset or else the default."""
     offset, end = section.offset, section.offset + section.size
     padding = 0
     while offset < end:
         head = source.read(offset, min(_CONTAINER.size, end - offset))
         if head[:_ALIGNMENT].strip(b"\0"):
             padding = 0
-            following, empty, images = _container(source, offset, end, head)
-            yield offset, empty, images
-            offset = -(-following // _ALIGNMENT) * _ALIGNMENT
+            container = _Reading(roles.get(offset, default), offset, head, end)
+            yield container
+            offset = -(-container.end // _ALIGNMENT) * _ALIGNMENT
         else:
             # Linkers align what comes from another object file.
             padding += _ALIGNMENT
             offset += _ALIGNMENT
             if padding > _MAX_PADDING:
                 raise MalformedError(f"more than {_MAX_PADDING:,} zeros among its GPU code, before byte {offset:,}")
-
-
-def _container(source: Source, offset: int, limit: int, head: bytes) -> tuple[int, bool, tuple[Image, ...]]:
-    """Read the container that begins with `head`: where it ends, whether it is empty, its images."""
-    if len(head) < _CONTAINER.size or not head.startswith(_CONTAINER_MAGIC):
-        raise MalformedError(f"no container of GPU code at byte {offset:,}")
-    header_size, size = _CONTAINER.unpack(head)
-    position = offset + header_size
-    end = position + size
-    if header_size < _CONTAINER.size or end > limit:
-        raise MalformedError(f"the container of GPU code at byte {offset:,} claims {header_size + size:,} bytes")
-    images = []
-    largest = 0
-    while position < end:
-        kind, header_size, payload, minor, major, number, flags, unpacked = _ENTRY.unpack(
-            source.read(position, _ENTRY.size)
-        )
-        if not _ENTRY.size <= header_size <= _MAX_ENTRY_HEADER or payload > end - position - header_size:
-            raise MalformedError(f"the image at byte {position:,} claims {header_size:,} and {payload:,} bytes")
-        architecture = _architecture(kind, number, flags & _SUFFIX_FLAGS)
-        images.append(Image(architecture, (major, minor) if architecture.code is Code.PTX else None))
-        largest = max(largest, unpacked or payload)
-        position += header_size + payload
-    return end, largest <= _LARGEST_EMPTY_IMAGE, tuple(images)
 
 
 @lru_cache(maxsize=1024)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from rtx50_autoload.errors import RTX50Error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 __all__ = ["MAX_BYTES", "MAX_READS", "MalformedError", "Source", "open_source", "source_of"]
@@ -27,43 +27,43 @@ class MalformedError(RTX50Error, ValueError):
     """The bytes are not what their format says; the message says what was found."""
 
 
-class _Budget:
-    """What may still be read from one file, its windows included."""
+class _Spent:
+    """What has been read from one file, through all of its windows."""
 
-    __slots__ = ("bytes_read", "reads")
+    __slots__ = ("bytes", "reads")
 
     def __init__(self) -> None:
-        self.bytes_read = 0
+        self.bytes = 0
         self.reads = 0
-
-    def spend(self, length: int) -> None:
-        self.bytes_read += length
-        self.reads += 1
-        if self.bytes_read > MAX_BYTES or self.reads > MAX_READS:
-            raise MalformedError(f"its tables take more than {MAX_BYTES:,} bytes or {MAX_READS:,} reads")
 
 
 class Source:
     """A file, or a window of one, as bytes at positions."""
 
-    __slots__ = ("_base", "_budget", "_read_at", "size")
+    __slots__ = ("_base", "_expect_at", "_read_at", "_spent", "size")
 
-    def __init__(self, read_at: Callable[[int, int], bytes], size: int) -> None:
+    def __init__(
+        self,
+        read_at: Callable[[int, int], bytes],
+        size: int,
+        expect_at: Callable[[int, int], None] | None = None,
+    ) -> None:
         self._read_at = read_at
+        self._expect_at = expect_at
         self._base = 0
-        self._budget = _Budget()
+        self._spent = _Spent()
         #: Length in bytes.
         self.size = size
 
     @property
     def bytes_read(self) -> int:
         """How many bytes have been asked for, from the whole file."""
-        return self._budget.bytes_read
+        return self._spent.bytes
 
     @property
     def reads(self) -> int:
         """How many reads have been made, from the whole file."""
-        return self._budget.reads
+        return self._spent.reads
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`.
@@ -75,19 +75,31 @@ class Source:
         """
         if offset < 0 or offset + length > self.size:
             raise MalformedError(f"bytes {offset:,} to {offset + length:,} lie outside its {self.size:,}")
-        self._budget.spend(length)
+        spent = self._spent
+        spent.bytes += length
+        spent.reads += 1
+        if spent.bytes > MAX_BYTES or spent.reads > MAX_READS:
+            raise MalformedError(f"its tables take more than {MAX_BYTES:,} bytes or {MAX_READS:,} reads")
         data = self._read_at(length, self._base + offset)
         if len(data) != length:
             raise MalformedError(f"it ends before byte {offset + length:,} although its size is {self.size:,}")
         return data
 
+    def expect(self, offsets: Iterable[int], length: int) -> None:
+        """Tell where `length` bytes will be read soon, so that a cold disk can fetch them meanwhile, many at once."""
+        if self._expect_at is not None:
+            base, limit, expect_at = self._base, self.size - length, self._expect_at
+            for offset in offsets:
+                if offset <= limit:
+                    expect_at(length, base + offset)
+
     def window(self, offset: int, size: int) -> Source:
         """Return a part of this source as one of its own; what is read through it counts for the whole."""
         if offset < 0 or offset + size > self.size:
             raise MalformedError(f"a part of {size:,} bytes at {offset:,} reaches past its {self.size:,}")
-        window = Source(self._read_at, size)
+        window = Source(self._read_at, size, self._expect_at)
         window._base = self._base + offset
-        window._budget = self._budget
+        window._spent = self._spent
         return window
 
 
@@ -122,9 +134,14 @@ def open_source(path: Path) -> Iterator[Source]:
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
+        expect_at = None
         if hasattr(os, "posix_fadvise"):
             # Without this a cold gigabyte is read for eleven megabytes of headers.
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-        yield Source(_positioned(descriptor), os.fstat(descriptor).st_size)
+
+            def expect_at(length: int, offset: int) -> None:
+                os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+
+        yield Source(_positioned(descriptor), os.fstat(descriptor).st_size, expect_at)
     finally:
         os.close(descriptor)
