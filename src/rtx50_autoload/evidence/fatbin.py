@@ -110,8 +110,7 @@ class _Reading:
         )
         if not _ENTRY.size <= header_size <= _MAX_ENTRY_HEADER or self.position + header_size + payload > self.end:
             raise MalformedError(f"the image at byte {self.position:,} claims {header_size:,} and {payload:,} bytes")
-        architecture = _architecture(kind, number, flags & _SUFFIX_FLAGS)
-        self._images.append(Image(architecture, (major, minor) if architecture.code is Code.PTX else None))
+        self._images.append(_image(kind, number, flags & _SUFFIX_FLAGS, (major, minor)))
         self._largest = max(self._largest, unpacked or payload)
         self.position += header_size + payload
 
@@ -208,8 +207,9 @@ def _walk(source: Source, section: Section, roles: Mapping[int, Role], default: 
 
 
 @lru_cache(maxsize=1024)
-def _architecture(kind: int, number: int, suffix: int) -> Architecture:
-    """Name the architecture of an entry; the same few make up every library."""
+def _image(kind: int, number: int, suffix: int, version: tuple[int, int]) -> Image:
+    """Make an image of an entry's numbers; the same few make up every library."""
     if kind not in _KINDS or suffix not in _SUFFIXES or number not in _ARCHITECTURES:
         raise MalformedError(f"an image of unknown kind {kind} or architecture {number} (flags {suffix:#x})")
-    return Architecture(_KINDS[kind], divmod(number, 10), _SUFFIXES[suffix])
+    code = _KINDS[kind]
+    return Image(Architecture(code, divmod(number, 10), _SUFFIXES[suffix]), version if code is Code.PTX else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from rtx50_autoload.errors import RTX50Error
@@ -40,16 +41,16 @@ class _Spent:
 class Source:
     """A file, or a window of one, as bytes at positions."""
 
-    __slots__ = ("_base", "_expect_at", "_read_at", "_spent", "size")
+    __slots__ = ("_advise", "_base", "_read_at", "_spent", "size")
 
     def __init__(
         self,
         read_at: Callable[[int, int], bytes],
         size: int,
-        expect_at: Callable[[int, int], None] | None = None,
+        advise: Callable[[int, int, int], None] | None = None,
     ) -> None:
         self._read_at = read_at
-        self._expect_at = expect_at
+        self._advise = advise
         self._base = 0
         self._spent = _Spent()
         #: Length in bytes.
@@ -87,17 +88,17 @@ class Source:
 
     def expect(self, offsets: Iterable[int], length: int) -> None:
         """Tell where `length` bytes will be read soon, so that a cold disk can fetch them meanwhile, many at once."""
-        if self._expect_at is not None:
-            base, limit, expect_at = self._base, self.size - length, self._expect_at
+        if self._advise is not None:
+            base, last, advise = self._base, self.size - length, self._advise
             for offset in offsets:
-                if offset <= limit:
-                    expect_at(length, base + offset)
+                if offset <= last:
+                    advise(base + offset, length, os.POSIX_FADV_WILLNEED)
 
     def window(self, offset: int, size: int) -> Source:
         """Return a part of this source as one of its own; what is read through it counts for the whole."""
         if offset < 0 or offset + size > self.size:
             raise MalformedError(f"a part of {size:,} bytes at {offset:,} reaches past its {self.size:,}")
-        window = Source(self._read_at, size, self._expect_at)
+        window = Source(self._read_at, size, self._advise)
         window._base = self._base + offset
         window._spent = self._spent
         return window
@@ -115,7 +116,7 @@ def source_of(file: BinaryIO, size: int) -> Source:
 
 def _positioned(descriptor: int) -> Callable[[int, int], bytes]:
     if hasattr(os, "pread"):
-        return lambda length, offset: os.pread(descriptor, length, offset)
+        return partial(os.pread, descriptor)
 
     def seek_and_read(length: int, offset: int) -> bytes:  # Windows
         os.lseek(descriptor, offset, os.SEEK_SET)
@@ -134,14 +135,11 @@ def open_source(path: Path) -> Iterator[Source]:
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
-        expect_at = None
+        advise = None
         if hasattr(os, "posix_fadvise"):
             # Without this a cold gigabyte is read for eleven megabytes of headers.
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-
-            def expect_at(length: int, offset: int) -> None:
-                os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
-
-        yield Source(_positioned(descriptor), os.fstat(descriptor).st_size, expect_at)
+            advise = partial(os.posix_fadvise, descriptor)
+        yield Source(_positioned(descriptor), os.fstat(descriptor).st_size, advise)
     finally:
         os.close(descriptor)
