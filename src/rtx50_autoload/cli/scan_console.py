@@ -1,0 +1,99 @@
+"""What a person sees of a scan at the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from rtx50_autoload.capability import format_capability
+from rtx50_autoload.evidence.arch import Code
+from rtx50_autoload.evidence.scan import find_files, scan_file
+from rtx50_autoload.evidence.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from rtx50_autoload.evidence.imagecache import ImageCache
+    from rtx50_autoload.evidence.scan import ScanResult
+    from rtx50_autoload.evidence.verdict import Target
+
+__all__ = ["scan_with_progress", "show_results"]
+
+_STYLES: Final = {
+    Verdict.NATIVE: "green",
+    Verdict.JIT: "yellow",
+    Verdict.PARTIAL: "bold yellow",
+    Verdict.IMPOSSIBLE: "bold red",
+    Verdict.UNKNOWN: "dim",
+    Verdict.UNREADABLE: "bold red",
+    Verdict.NO_GPU_CODE: "dim",
+}
+
+
+def scan_with_progress(paths: Iterable[Path], target: Target, cache: ImageCache | None) -> list[ScanResult]:
+    """Scan, with a progress bar on stderr where that is a terminal.
+
+    Raises:
+        UsageError: a path does not exist, or is not one to be scanned.
+
+    """
+    given = dict.fromkeys(paths)
+    results: list[ScanResult] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Looking for binaries", total=None)
+        files = list(find_files(given))
+        progress.update(task, description="Reading", total=len(files))
+        try:
+            for file in files:
+                results += scan_file(file, target, cache, named=file in given)
+                progress.advance(task)
+        finally:
+            if cache is not None:
+                cache.save()
+    return results
+
+
+def show_results(results: Sequence[ScanResult], target: Target, reason: str) -> None:
+    """Print the binaries with GPU code and how many there are of each verdict."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    driver = "" if target.driver is None else f", driver {target.driver}"
+    console.print(f"Judged for compute capability {format_capability(target.capability)}{driver}: {reason}.")
+    shown = [result for result in results if result.judgement.verdict is not Verdict.NO_GPU_CODE]
+    for place, group in groupby(shown, lambda result: _split(result)[0]):
+        console.print()
+        console.print(Text(place, "bold"))
+        console.print(_table(group))
+    console.print()
+    counts = Counter(result.judgement.verdict for result in results)
+    summary = ", ".join(
+        f"{counts[verdict]} {verdict.value.replace('_', ' ')}" for verdict in Verdict if counts[verdict]
+    )
+    console.print(f"Binaries: {summary or 'none found'}.")
+
+
+def _table(results: Iterable[ScanResult]) -> Table:
+    table = Table(show_edge=False, pad_edge=False)
+    for column in ("binary", "verdict", "why", "GPU code"):
+        table.add_column(column, overflow="fold")
+    for result in results:
+        verdict = result.judgement.verdict
+        images = " ".join((*result.code.images(Code.SASS), *result.code.images(Code.PTX)))
+        table.add_row(_split(result)[1], Text(verdict.value, _STYLES[verdict]), result.judgement.reason, images or "-")
+    return table
+
+
+def _split(result: ScanResult) -> tuple[str, str]:
+    """Return the wheel or the folder that a binary is in, and its name there."""
+    if result.is_wheel_member:
+        wheel, _, member = result.path.partition("!")
+        return wheel, member or "-"
+    return os.path.split(result.path)
