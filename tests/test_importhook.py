@@ -67,7 +67,7 @@ def child(installed: rig.Venv, folder: Path) -> Child:
         source = PREAMBLE.format(watched=tuple(watched)) + textwrap.dedent(code)
         if not faults:
             source += "\nassert hook.faults == [], hook.faults\n"
-        return installed.run_code(source, cwd=folder, check=check, env=env)
+        return installed.run_code(source, cwd=folder, check=check, env=env, timeout=60)
 
     return run
 
