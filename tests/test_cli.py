@@ -30,6 +30,10 @@ def command(venv, *arguments, **options):
     return venv.run(venv.script("rtx50-autoload"), *arguments, **options)
 
 
+def uninstall(venv):
+    rig.tool([sys.executable, "-m", "pip", "--python", str(venv.python), "uninstall", "-qy", "rtx50-autoload"])
+
+
 def status(venv, **options):
     result = command(venv, "status", "--json", **options)
     return result.returncode, json.loads(result.stdout)
@@ -173,6 +177,20 @@ def test_disable_takes_effect_in_programs(make_venv):
     assert venv.run_code(program, env=environment).stdout == "(9, 0)\n"
 
 
+def test_disable_says_who_removes_the_file(make_venv, tmp_path):
+    venv = make_venv()
+    assert "pip removes the file together with the package" in command(venv, "disable").stdout
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    assert "stays when the package goes" in command(venv, "disable", "--user", env=home).stdout
+    bare = make_venv(install=None)
+    assert "The file stays when the package goes" in command(venv, "disable", "--venv", str(bare.root)).stdout
+
+
+def test_status_names_a_setting_that_it_does_not_understand(installed):
+    result = command(installed, "status", env={"RTX50_MODE": "lout"})
+    assert "RTX50_MODE is 'lout', but allowed are auto, masquerade and observe" in " ".join(result.stdout.split())
+
+
 def test_disable_for_the_user_and_enable_for_one_environment(make_venv, tmp_path):
     one, other = make_venv(), make_venv()
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
@@ -191,7 +209,7 @@ def test_uninstalling_leaves_nothing_of_ours(make_venv, install, commands):
     venv.run_code("import rtx50_autoload.state")
     for name in commands:
         assert command(venv, name).returncode == 0
-    rig.uv_pip("uninstall", venv, "rtx50-autoload")
+    uninstall(venv)
     left = [path for path in venv.root.rglob("*") if "rtx50" in path.name.lower()]
     assert left == []
 
@@ -201,7 +219,7 @@ def test_a_settings_file_of_the_users_own_is_not_removed_with_the_package(make_v
     venv.root.joinpath("rtx50-autoload.toml").write_text('# mine\nmode = "observe"\n')
     command(venv, "disable")
     command(venv, "enable")
-    rig.uv_pip("uninstall", venv, "rtx50-autoload")
+    uninstall(venv)
     assert venv.root.joinpath("rtx50-autoload.toml").read_text() == '# mine\nmode = "observe"\n'
 
 

@@ -81,6 +81,24 @@ print("same")
     assert either_torch.run_code(code, env=SIMULATED).stdout == "same\n"
 
 
+def test_the_process_looks_after_deactivate_as_it_does_without_us(with_fake_torch):
+    code = """
+import sys, torch
+print(eval("torch.cuda.get_device_capability(0)", {"__name__": "xformers", "torch": torch}))
+if "rtx50_autoload" in sys.modules:
+    sys.modules["rtx50_autoload"].deactivate()
+def shown(thing):
+    return getattr(thing, "__name__", type(thing).__name__)
+print([shown(finder) for finder in sys.meta_path], hasattr(sys.meta_path[-1], "find_distributions"))
+print(sorted(vars(torch.cuda)), sorted(vars(torch._C._CudaDeviceProperties)), sys.excepthook is sys.__excepthook__)
+"""
+    environment = {"FAKE_TORCH_DEVICES": "12.0"}
+    ours = with_fake_torch.run_code(code, env=environment).stdout.splitlines()
+    stock = with_fake_torch.run_code(code, env={**environment, "RTX50_DISABLE": "1"}).stdout.splitlines()
+    assert (ours[0], stock[0]) == ("(9, 0)", "(12, 0)")
+    assert ours[1:] == stock[1:]
+
+
 def test_after_deactivate_a_new_import_is_left_alone(either_torch):
     code = """
 import rtx50_autoload
