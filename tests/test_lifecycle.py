@@ -382,3 +382,18 @@ print(torch.cuda.get_device_properties(0).major, torch.cuda.get_device_propertie
     assert first == "True NVIDIA GeForce RTX 5090 12 (9, 0)"
     assert second.startswith(devices[0])
     assert "5090" not in second
+
+
+def test_simulation_in_a_cuda_build_without_a_gpu(with_fake_torch):
+    code = (
+        ASKS
+        + """
+import torch, rtx50_autoload
+print(asks("xformers")["properties"], asks("__main__")["function"], torch.cuda.get_device_name(0))
+print(torch.cuda.is_available())
+rtx50_autoload.deactivate()
+print(torch.cuda._CudaDeviceProperties is torch._C._CudaDeviceProperties)
+"""
+    )
+    result = with_fake_torch.run_code(code, env={"FAKE_TORCH_DEVICES": "", **SIMULATED})
+    assert result.stdout.splitlines() == ["(9, 0) (12, 0) simulated device", "False", "True"]
