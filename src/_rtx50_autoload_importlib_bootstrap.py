@@ -42,9 +42,10 @@ _MOST_PROXIES = 8
 def disabled() -> "bool":
     """Tell whether the environment switches everything off. Asked at start-up and again when a watched import runs."""
     # Not a global: `os` would live until this module goes, which is last, and cost Python's exit as much as our start.
-    import os  # noqa: PLC0415
-
-    return os.environ.get("RTX50_DISABLE", "").lower() in ("1", "true", "yes", "on")
+    # Not imported: that would be an import inside an import.
+    environ: Any = getattr(sys.modules.get("os"), "environ", {})
+    value: str = environ.get("RTX50_DISABLE", "")
+    return value.lower() in ("1", "true", "yes", "on")
 
 
 def install(opened: "str" = "pth") -> "None":
