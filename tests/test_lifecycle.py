@@ -397,3 +397,26 @@ print(torch.cuda._CudaDeviceProperties is torch._C._CudaDeviceProperties)
     )
     result = with_fake_torch.run_code(code, env={"FAKE_TORCH_DEVICES": "", **SIMULATED})
     assert result.stdout.splitlines() == ["(9, 0) (12, 0) simulated device", "False", "True"]
+
+
+SWITCHED_OFF = """
+import torch
+print(sorted(name for name in sys.modules if "rtx50" in name))
+print([finder for finder in sys.meta_path if "rtx50" in repr(finder)])
+functions = [getattr(torch.cuda, name) for name in ("get_device_capability", "get_device_properties", "_lazy_init")]
+print({function.__code__.co_filename for function in functions} == {torch.cuda.__file__})
+print(sorted(name for name in vars(torch.cuda) if "rtx50" in name), "major" in vars(torch.cuda._CudaDeviceProperties))
+"""
+
+
+def test_switched_off_from_outside_there_is_no_finder_no_patch_and_no_message(either_torch):
+    result = either_torch.run_code("import sys" + SWITCHED_OFF, env={**SIMULATED, "RTX50_DISABLE": "1"})
+    assert result.stdout.splitlines() == ["['_rtx50_autoload_importlib_bootstrap']", "[]", "True", "[] False"]
+    assert "rtx50" not in result.stderr
+
+
+def test_switched_off_inside_the_program_nothing_happens_either(either_torch):
+    code = "import os, sys\nos.environ['RTX50_DISABLE'] = '1'" + SWITCHED_OFF
+    modules, _, *rest = either_torch.run_code(code, env=SIMULATED).stdout.splitlines()
+    # The finder stands there since the start of Python; it only lets imports pass.
+    assert (modules, rest) == ("['_rtx50_autoload_importlib_bootstrap']", ["True", "[] False"])
