@@ -75,6 +75,33 @@ print(json.dumps(torch.cuda.get_device_capability()))
     assert exit_code == "0"
 
 
+def test_without_nvml_the_device_is_known_when_the_program_initialises_cuda():
+    code = """
+import sys
+sys.modules["pynvml"] = None
+import torch, rtx50_autoload
+unpatched = "rtx50" not in torch.cuda.get_device_capability.__code__.co_filename
+first = eval("torch.cuda.get_device_capability()", {"__name__": "xformers", "torch": torch})
+again = eval("torch.cuda.get_device_properties(0).major", {"__name__": "xformers", "torch": torch})
+print(unpatched, first, again, torch.cuda.get_device_capability() == rtx50_autoload.true_capability())
+print(rtx50_autoload.status()["devices"][0]["source"])
+"""
+    true = json.loads(run("import json, torch; print(json.dumps(torch.cuda.get_device_capability()))").stdout)
+    mapping = f"{true[0]}.{true[1]}:7.5"
+    assert run(code, RTX50_MASQUERADE=mapping).stdout.splitlines() == ["True (7, 5) 7 True", "torch"]
+
+
+def test_simulation_where_cuda_is_there_but_no_device_is_visible():
+    code = (
+        ASKS
+        + """
+import torch
+print(torch.cuda.is_available(), asks("__main__")["function"], asks("xformers")["properties"])
+"""
+    )
+    assert run(code, CUDA_VISIBLE_DEVICES="", **SIMULATED).stdout == "False (12, 0) (9, 0)\n"
+
+
 def test_torch_compile_works_before_and_after_deactivate():
     code = """
 import torch, rtx50_autoload
