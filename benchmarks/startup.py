@@ -61,7 +61,7 @@ def make_venv(interpreter: str, folder: Path) -> tuple[Path, Path]:
 
 def uv_install(*arguments: str | Path) -> None:
     """Install with uv, in the surroundings of who runs this."""
-    from uv import find_uv_bin  # noqa: PLC0415 - not needed for our own rows
+    from uv import find_uv_bin
 
     subprocess.run([find_uv_bin(), "pip", "install", "--quiet", "--no-deps", *arguments], check=True)
 

@@ -25,15 +25,15 @@ PLACES = {
     "module_loaded": "activation.module_loaded = bug",
     "module_failed": "activation.module_failed = bug",
     "torch_ready": "activation.torch_ready = bug",
-    "the settings": "activation.settings_module.load = activation.Autoloader.__init__ = bug",
-    "the survey of devices": "activation.devices_module.survey = bug",
-    "the simulation": "activation.simulate = bug",
-    "the making of the teller": "activation.make_teller = bug",
-    "the patches": "activation.capability_patches = bug",
+    "the settings": "autoloader.settings_module.load = autoloader.Autoloader.__init__ = bug",
+    "the survey of devices": "autoloader.devices_module.survey = bug",
+    "the simulation": "autoloader.simulate = bug",
+    "the making of the teller": "autoloader.make_teller = bug",
+    "the patches": "autoloader.capability_patches = bug",
     "one patch": "patch.CodePatch.apply = patch.AttributePatch.apply = bug",
     "the policy": "policy.Policy.decide = bug",
     "the profiles": "policy.load_profiles = policy.profile_of = bug",
-    "the version lookup": "activation.installed_version = bug",
+    "the version lookup": "autoloader.installed_version = bug",
     "the voice": "voice.say = bug",
     "the adjustments": "adjustments.ADJUSTMENTS = None",
 }
@@ -41,7 +41,7 @@ PLACES = {
 PLANT = """
 import sys
 import _rtx50_autoload_importlib_bootstrap as hook
-from rtx50_autoload import activation, voice
+from rtx50_autoload import activation, autoloader, voice
 from rtx50_autoload.masquerading import adjustments, patch, policy
 
 def bug(*args, **kwargs):
@@ -91,7 +91,7 @@ print(len(hook.faults))
 
 
 def test_debug_shows_the_fault_and_status_names_it(either_torch):
-    program = PLANT + "activation.devices_module.survey = bug\nimport torch\nprint(hook.faults)"
+    program = PLANT + "autoloader.devices_module.survey = bug\nimport torch\nprint(hook.faults)"
     result = either_torch.run_code(program, env={"RTX50_DEBUG": "1"})
     assert "internal fault" in result.stderr
     assert "a bug planted by the test" in result.stderr

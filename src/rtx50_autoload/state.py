@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import _rtx50_autoload_importlib_bootstrap as hook
 
 from . import settings as settings_module
-from .activation import Autoloader, current
+from .activation import current
+from .autoloader import Autoloader
 from .errors import NoSuchDeviceError
 from .evidence.startup import second_door_present, startup_files
 from .masquerading.adjustments import ADJUSTMENTS
