@@ -16,7 +16,7 @@ def _get_device_index(device: object, optional: bool = False, allow_cpu: bool = 
     if device_idx is None:
         if not optional:
             raise ValueError(f"Expected a torch.device with a specified index or an integer, but got:{device}")
-        device_idx = torch.cuda.current_device()
+        device_idx = torch.cuda.current_device() if torch.cuda.is_available() else None
     return device_idx
 
 
