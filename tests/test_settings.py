@@ -122,7 +122,7 @@ def test_simulated_devices_keep_their_order_and_names(read):
     devices = read({"RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0, 8.9 ,odd:name:10.0"}).simulate
     assert devices == (
         SimulatedDevice("NVIDIA GeForce RTX 5090", (12, 0)),
-        SimulatedDevice("simulated device 8.9", (8, 9)),
+        SimulatedDevice("simulated device", (8, 9)),
         SimulatedDevice("odd:name", (10, 0)),
     )
 
