@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 from rtx50_autoload.evidence import archive, elf, pe
 from rtx50_autoload.evidence.fatbin import Container, Role, read_containers
@@ -66,16 +66,14 @@ def binary_format(head: bytes) -> BinaryFormat | None:
     return next((format_ for magic, format_ in _MAGICS.items() if head.startswith(magic)), None)
 
 
-_NAMES: Final[Mapping[BinaryFormat, re.Pattern[str]]] = {
-    "elf": re.compile(r".*\.so(\.[\w.]+)?", re.IGNORECASE | re.DOTALL),
-    "pe": re.compile(r".*\.(dll|pyd|exe)", re.IGNORECASE | re.DOTALL),
-    "ar": re.compile(r".*\.(a|lib)", re.IGNORECASE | re.DOTALL),
-}
+#: The groups are named after the formats. One pattern, since a scan of folders asks it about every file.
+_NAMES: Final = re.compile(r"\.(?:(?P<elf>so(?:\.[\w.]+)?)|(?P<pe>dll|pyd|exe)|(?P<ar>a|lib))\Z", re.IGNORECASE)
 
 
 def format_by_name(name: str) -> BinaryFormat | None:
     """Tell by its name what a file is meant to be; None where the name says nothing."""
-    return next((format_ for format_, pattern in _NAMES.items() if pattern.fullmatch(name)), None)
+    match = _NAMES.search(name)
+    return cast("BinaryFormat", match.lastgroup) if match is not None else None
 
 
 def read_gpu_code(source: Source) -> GpuCode | None:
