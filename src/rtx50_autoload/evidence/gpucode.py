@@ -79,17 +79,18 @@ def format_by_name(name: str) -> BinaryFormat | None:
 def read_gpu_code(source: Source) -> GpuCode | None:
     """Read what a binary holds for GPUs; None where the file is no ELF, PE or ar file.
 
-    A damaged, cut or unreadable binary is a value too, with its `problem`; this function raises nothing.
+    A damaged, cut or hostile binary is a value too, with its `problem`.
+
+    Raises:
+        OSError: the bytes cannot be read; unlike a problem this says nothing of the binary.
+
     """
-    try:
-        format_ = binary_format(source.read(0, min(_MAGIC_SIZE, source.size)))
-    except OSError as error:
-        return GpuCode("elf", source.size, problem=str(error))
+    format_ = binary_format(source.read(0, min(_MAGIC_SIZE, source.size)))
     if format_ is None:
         return None
     try:
         return GpuCode(format_, source.size, _READERS[format_](source))
-    except (MalformedError, OSError) as error:
+    except MalformedError as error:
         return GpuCode(format_, source.size, problem=str(error))
 
 
