@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WHEELS = {
-    "torch": ["torch==2.13.0", "--python-version", "3.12", "--platform", "manylinux_2_28_x86_64"],
+    "torch-2.13.0": ["torch==2.13.0", "--python-version", "3.12", "--platform", "manylinux_2_28_x86_64"],
     "nvidia_cuda_cuobjdump": ["nvidia-cuda-cuobjdump"],
 }
 LIBRARY = "torch/lib/libtorch_cuda.so"
@@ -70,7 +70,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(exist_ok=True)
-        library = _extract(_fetch("torch", folder), LIBRARY, folder)
+        library = _extract(_fetch("torch-2.13.0", folder), LIBRARY, folder)
         cuobjdump = _extract(_fetch("nvidia_cuda_cuobjdump", folder), CUOBJDUMP, folder)
         cuobjdump.chmod(0o755)
         _measure(library, cuobjdump, arguments.rounds)

@@ -59,7 +59,7 @@ def main() -> int:
     """Compare, print a table, and return 1 where anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, help="look for the wheels in this folder first and keep them there")
-    parser.add_argument("--largest", type=float, default=500, help="in MB, of the binaries of one wheel (default: 500)")
+    parser.add_argument("--largest", type=float, default=600, help="in MB, of the binaries of one wheel (default: 600)")
     parser.add_argument("--only", default="", help="only wheels whose file name contains this")
     arguments = parser.parse_args()
 
