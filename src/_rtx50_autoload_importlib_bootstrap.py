@@ -10,7 +10,6 @@ The file name contains "importlib" and "_bootstrap" because `warnings` leaves ou
 stack levels: a warning raised by a watched module then names the line that imported it, as without us.
 """
 
-import os
 import sys
 
 TYPE_CHECKING = False
@@ -32,10 +31,21 @@ door: "str | None" = None
 #: Faults of our own. They never reach the program; `status` and RTX50_DEBUG=1 show them.
 faults: "list[Exception]" = []
 
+# The loader that was marked last, by its module's name: the way to it where a proxy does not say what it stands for.
+_marked: "dict[str, Any]" = {}
+# Where a loader keeps its own `exec_module` attribute (another hook's, say) while ours is in its place.
+_BEFORE_US = "_rtx50_autoload_exec_module"
+# A proxy may lead back to itself.
+_MOST_PROXIES = 8
+
 
 def disabled() -> "bool":
     """Tell whether the environment switches everything off. Asked at start-up and again when a watched import runs."""
-    return os.environ.get("RTX50_DISABLE", "").lower() in ("1", "true", "yes", "on")
+    # Not a global: `os` would live until this module goes, which is last, and cost Python's exit as much as our start.
+    # Not imported: that would be an import inside an import.
+    environ: Any = getattr(sys.modules.get("os"), "environ", {})
+    value: str = environ.get("RTX50_DISABLE", "")
+    return value.lower() in ("1", "true", "yes", "on")
 
 
 def install(opened: "str" = "pth") -> "None":
@@ -79,7 +89,13 @@ def find_spec(
     for other in finders:
         # importlib.util.find_spec would start at the first finder again, and has dead-locked other tools.
         find = getattr(other, "find_spec", None)
-        spec: ModuleSpec | None = find and find(name, path, target)
+        spec: ModuleSpec | None
+        if find is None:
+            # Python <= 3.11 asks a finder of the old protocol in this way; later ones pass it over.
+            find = getattr(sys.modules["_frozen_importlib"], "_find_spec_legacy", None)
+            spec = find and find(other, name, path)
+        else:
+            spec = find(name, path, target)
         if spec is not None:
             try:
                 _watch(spec)
@@ -90,47 +106,66 @@ def find_spec(
 
 
 def _watch(spec: "ModuleSpec") -> "None":
-    loader: Any = spec.loader
-    util = sys.modules.get("importlib.util")
-    while util is not None and isinstance(loader, util.LazyLoader):
-        loader = loader.loader
+    owner: Any = spec
+    lazy: Any = getattr(sys.modules.get("importlib.util"), "LazyLoader", ())
+    while isinstance(owner.loader, lazy):
+        owner = owner.loader
+    loader = owner.loader
     # A loader class (built-in, frozen) serves all its modules: a change of it would hit every one.
     if loader is None or isinstance(loader, type) or not hasattr(loader, "exec_module"):
         return
-    if type(loader).__module__ == "zipimport" and loader is spec.loader:
+    if type(loader).__module__ == "zipimport":
         # One importer serves all modules of an archive; copy.copy would import `copy` inside an import.
-        loader = object.__new__(type(loader))
-        loader.__dict__.update(spec.loader.__dict__)
-        spec.loader = loader
-    # The same function for every loader, so that equal specs stay equal.
-    loader.__dict__["exec_module"] = exec_module
+        owner.loader = object.__new__(type(loader))
+        owner.loader.__dict__.update(loader.__dict__)
+        loader = owner.loader
+    names = loader.__dict__
+    if names.get("exec_module") is not exec_module:
+        if "exec_module" in names:
+            names[_BEFORE_US] = names["exec_module"]
+        # The same function for every loader, so that equal specs stay equal.
+        names["exec_module"] = exec_module
+    _marked[spec.name] = loader
 
 
 def exec_module(module: "ModuleType") -> "None":
     """Stand in as a loader's `exec_module` for one call: run the module as its loader does, then tell the handler."""
     loader = _carrier(module)
-    loader.__dict__.pop("exec_module", None)
+    names = loader.__dict__
+    heard = module.__name__ in watched
+    before = names.get(_BEFORE_US)
+    if heard and names.get("exec_module") is exec_module:
+        del names["exec_module"]
+        if names.pop(_BEFORE_US, None) is not None:
+            names["exec_module"] = before
+        run = loader.exec_module
+    else:
+        # Another module of a loader that serves several; or another hook that put itself before us on this loader.
+        run = before or type(loader).exec_module.__get__(loader)
     try:
-        loader.exec_module(module)
+        run(module)
     except BaseException as error:
         if error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next
-        if isinstance(error, Exception):
+        if heard and isinstance(error, Exception):
             notify("module_failed", module, error)
         raise
-    notify("module_loaded", module)
+    if heard:
+        notify("module_loaded", module)
 
 
-def _carrier(module: "ModuleType") -> "Any":
+def _carrier(module: "ModuleType") -> "Any":  # noqa: ANN401
     """Give the loader that `_watch` marked: another hook may have put its proxy around it meanwhile."""
-    spec = module.__spec__
-    loader: Any = spec and spec.loader
-    found = loader
-    while loader is not None:
-        if getattr(loader, "__dict__", {}).get("exec_module") is exec_module:
-            found = loader
-        loader = getattr(loader, "__wrapped__", None) or getattr(loader, "loader", None)
-    return found
+    found = None
+    try:
+        loader: Any = getattr(getattr(module, "__spec__", None), "loader", None)
+        for _ in range(_MOST_PROXIES):
+            if getattr(loader, "__dict__", {}).get("exec_module") is exec_module:
+                found = loader
+            loader = getattr(loader, "__wrapped__", None) or getattr(loader, "loader", None)
+    except Exception as error:  # noqa: BLE001 - our fault must not cost the import
+        record(error)
+    return _marked[module.__name__] if found is None else found
 
 
 def notify(event: "str", *arguments: "object") -> "None":
@@ -146,7 +181,7 @@ def record(error: "Exception") -> "None":
     """Keep a fault of ours, and show it where RTX50_DEBUG=1 asks for that."""
     faults.append(error)
     try:
-        from rtx50_autoload import voice
+        from rtx50_autoload import voice  # noqa: PLC0415
 
         voice.fault(error)
     except Exception:  # noqa: BLE001, S110 - nowhere left to say it

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 
 from rtx50_autoload import settings_file
@@ -102,7 +103,7 @@ def test_an_empty_switch_in_a_file_is_off(read):
         ("rescue = 0", "rescue", "0"),
         ("rescue = true", "rescue", "1"),
         ('rescue = "Import"', "rescue", "import"),
-        ("simulate = 12.0", "simulate", (SimulatedDevice("simulated device 12.0", (12, 0)),)),
+        ("simulate = 12.0", "simulate", (SimulatedDevice("simulated device", (12, 0)),)),
         ('simulate = ["A:12.0"]', "simulate", (SimulatedDevice("A", (12, 0)),)),
         ('callers = ["a.b=9.0", "c=true"]', "callers", {"a.b": (9, 0), "c": None}),
         ('callers = "a.b = 9.0, c = True,"', "callers", {"a.b": (9, 0), "c": None}),
@@ -121,7 +122,7 @@ def test_simulated_devices_keep_their_order_and_names(read):
     devices = read({"RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0, 8.9 ,odd:name:10.0"}).simulate
     assert devices == (
         SimulatedDevice("NVIDIA GeForce RTX 5090", (12, 0)),
-        SimulatedDevice("simulated device 8.9", (8, 9)),
+        SimulatedDevice("simulated device", (8, 9)),
         SimulatedDevice("odd:name", (10, 0)),
     )
 
@@ -187,6 +188,11 @@ def test_a_bad_value_is_named_and_the_default_holds_not_the_next_layer(read, tmp
 def test_a_type_that_no_setting_has_is_a_bad_value(read, toml):
     (problem,) = read(user_file=toml).problems
     assert "but allowed are" in problem
+
+
+@pytest.mark.parametrize("text", ["a=9.0,a=8.0", "a", "a=", "=9.0", "a.=9.0", "a=90"])
+def test_what_is_no_caller_is_a_bad_value(read, text):
+    assert len(read({"RTX50_CALLERS": text}).problems) == 1
 
 
 def test_only_variables_that_look_misspelt_are_named(read):
@@ -276,6 +282,7 @@ module_names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}(\.[a-z_][a-z0-9_]{0,8}){0,2}
 device_names = st.from_regex(r"[A-Za-z][A-Za-z0-9 :()]{0,20}[A-Za-z0-9]", fullmatch=True)
 
 
+@property_settings(deadline=None)
 @given(
     environ=st.fixed_dictionaries(
         {
@@ -412,6 +419,7 @@ class TestSettingsFile:
         assert (again.path, again.reason, str(again)) == (error.path, error.reason, f"{error.path}: it is odd")
         assert again.filename == str(error.path)
 
+    @property_settings(deadline=None)
     @given(
         comments=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12), max_size=4),
         values=st.dictionaries(st.sampled_from("abcd"), st.text(st.characters(codec="utf-8"), max_size=8), min_size=1),

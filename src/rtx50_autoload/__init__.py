@@ -1,4 +1,4 @@
-"""Makes the AI stack run on RTX 50-series GPUs; installed once, never imported.
+"""Lets libraries that refuse an RTX 50-series GPU as too new use it; installed once, never imported.
 
 The start-up file does the work. These names are for programs that want to look, or to decide by themselves; each is
 loaded when it is first used, so that `import rtx50_autoload` costs next to nothing.

@@ -104,7 +104,7 @@ class SimulatedDevice:
         """
         name, _, capability_text = text.rpartition(":")
         capability = parse_capability(capability_text)
-        return cls(name.strip() or f"simulated device {format_capability(capability)}", capability)
+        return cls(name.strip() or "simulated device", capability)
 
     def __str__(self) -> str:
         return f"{self.name}:{format_capability(self.capability)}"

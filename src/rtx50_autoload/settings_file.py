@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -166,7 +164,7 @@ def _additions(text: str, line: str) -> Iterator[str]:
 def _write(path: Path, text: str) -> None:
     # The file that a symbolic link of somebody's dotfiles points to, not the link.
     target = Path(os.path.realpath(path))
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    draft = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
     try:
         if not text.strip():
             target.unlink()
@@ -175,7 +173,7 @@ def _write(path: Path, text: str) -> None:
         try:
             draft.write_bytes(text.encode())
             if target.exists():
-                shutil.copymode(target, draft)
+                draft.chmod(target.stat().st_mode)
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import _rtx50_autoload_importlib_bootstrap as hook
 
 from . import settings as settings_module
-from .activation import Autoloader, current
+from .activation import current
+from .autoloader import Autoloader
 from .errors import NoSuchDeviceError
 from .evidence.startup import second_door_present, startup_files
 from .masquerading.adjustments import ADJUSTMENTS
@@ -61,7 +62,7 @@ def status() -> dict[str, Any]:
 
     Returns:
         a mapping with the keys `active`, `reason`, `door`, `mode`, `prefix`, `startup_files`, `devices`,
-        `device_reason`, `callers`, `adjustments`, `patches`, `failed_imports`, `faults` and `settings`.
+        `device_reason`, `callers`, `adjustments`, `patches`, `problems`, `failed_imports`, `faults` and `settings`.
         A capability is a list ``[major, minor]``; `reported` of a caller is None where it is told the truth.
 
     """
@@ -95,6 +96,7 @@ def status() -> dict[str, Any]:
         "callers": _callers(loader) if off is None else [],
         "adjustments": _adjustments(loader) if off is None else [],
         "patches": loader.patches.report() if acted else [],
+        "problems": list(loader.settings.problems),
         "failed_imports": dict(loader.failures),
         "faults": [f"{type(fault).__name__}: {fault}" for fault in hook.faults],
         "settings": settings_module.as_dict(loader.settings),
@@ -129,10 +131,10 @@ def _what_happens(loader: Autoloader) -> str:
     if loader.settings.mode == "observe":
         return "RTX50_MODE=observe: everyone is told the truth"
     if not survey.devices:
-        return f"nobody is told anything but the truth: {survey.reason}"
+        return "nobody is told anything but the truth, for no device can be seen"
     if not loader.needed(survey.devices):
-        return "nobody is told anything but the truth: no device here is in RTX50_MASQUERADE"
-    return "some callers are told another capability than the true one, each for the reason beside it"
+        return f"everyone is told the truth: no device here matches {loader.settings.masquerade} (RTX50_MASQUERADE)"
+    return "some callers are told another capability than the true one, for the reasons given with each"
 
 
 def _callers(loader: Autoloader) -> list[dict[str, Any]]:

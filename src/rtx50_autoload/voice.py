@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["fault", "say"]
+__all__ = ["fault", "say", "wants_debug"]
 
 #: Set from the settings once they are read.
 quiet = False
@@ -30,11 +30,16 @@ def say(text: str) -> None:
 
 def fault(error: Exception) -> None:
     """Show a fault of ours with its traceback where RTX50_DEBUG asks for it."""
-    if debug or os.environ.get("RTX50_DEBUG", "").lower() in {"1", "true", "yes", "on"}:
+    if wants_debug():
         import traceback  # noqa: PLC0415 - not at start-up
 
         _write("rtx50-autoload: internal fault, your program goes on without us:\n")
         _write("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+
+
+def wants_debug() -> bool:
+    """Tell whether RTX50_DEBUG asks for everything; also before the settings are read, which may be what fails."""
+    return debug or os.environ.get("RTX50_DEBUG", "").lower() in {"1", "true", "yes", "on"}
 
 
 def _first_process() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,14 +27,19 @@ def show_status(state: dict[str, Any]) -> None:
     if state["active"]:
         told = [row for row in state["callers"] if row["reported"] is not None]
         if told:
+            console.print()
             console.print(_told_table(told))
+            console.print()
             console.print("Everyone else is told the truth: your code, code generators, all that is not named here.")
         for adjustment in state["adjustments"]:
             console.print(f"{adjustment['library']}: {adjustment['what']} - {adjustment['state']}")
+    console.print()
     for patch in state["patches"]:
         error = f" ({patch['error']})" if patch["error"] else ""
         console.print(f"{patch['target']}: {patch['state']}{error}")
     _show_files(console, state)
+    for problem in state["problems"]:
+        console.print(Text(problem, "yellow"))
     for module, error in state["failed_imports"].items():
         console.print(Text(f"{module} could not be imported: {error}", "red"))
     for fault in state["faults"]:
@@ -51,10 +57,11 @@ def show_demo(result: dict[str, Any]) -> None:
     else:
         console.print(f"torch {result['torch']} was asked by code of each name; no program here imports us.")
     console.print()
-    table = Table(show_edge=False, pad_edge=False)
-    for column in ("caller", "without us", "with us"):
-        table.add_column(column, overflow="fold")
-    table.add_column("why")
+    table = _table()
+    table.add_column("caller", overflow="fold")
+    table.add_column("without us")
+    table.add_column("with us")
+    table.add_column("why", ratio=1)
     for caller, without in result["without"].items():
         with_us = result["with"][caller]
         style = "green" if with_us != without else ""
@@ -69,8 +76,12 @@ def show_demo(result: dict[str, Any]) -> None:
         console.print(Text(f"The package is off: {result['reason']}", "bold red"))
 
 
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+
+
 def _told_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
+    table = _table()
     table.add_column("caller", overflow="fold")
     table.add_column("device")
     table.add_column("told")
@@ -83,7 +94,7 @@ def _told_table(rows: list[dict[str, Any]]) -> Table:
 def _devices(state: dict[str, Any]) -> Table | str:
     if not state["devices"]:
         return f"No device: {_sentence(state['device_reason'])}"
-    table = Table(show_edge=False, pad_edge=False)
+    table = _table()
     for column in ("device", "name", "capability", "known from"):
         table.add_column(column)
     for device in state["devices"]:
@@ -96,9 +107,9 @@ def _show_files(console: Console, state: dict[str, Any]) -> None:
         "pth": "the start-up file",
         "torch.backends": "torch's entry point",
         "api": "activate() in the program",
-        None: "nothing",
+        None: "none",
     }
-    console.print(f"Switched on by: {door[state['door']]}")
+    console.print(f"Way in: {door[state['door']]}")
     for file in state["startup_files"]:
         verdict = "missing" if not file["present"] else "as installed" if file["matches_record"] else "changed"
         console.print(Text(f"  {file['path']}: {verdict}", "" if file["matches_record"] else "red"))

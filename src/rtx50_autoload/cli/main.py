@@ -8,8 +8,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from rtx50_autoload import __version__
+from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
+
+from . import scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except Exception as error:
-        if os.environ.get("RTX50_DEBUG"):
+        if voice.wants_debug():
             raise
         print(  # noqa: T201
             f"rtx50-autoload: internal fault in `{options.command}`: {type(error).__name__}: {error}\n"
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rtx50-autoload",
-        description="Makes the AI stack run on RTX 50-series GPUs, or says why it does not and what mends it.",
+        description="Lets libraries that refuse an RTX 50-series GPU as too new use it, and says what it does and why.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         place.add_argument("--venv", metavar="PATH", help="this environment instead of the one that runs the command")
         place.add_argument("--user", action="store_true", help="all environments of this user")
         command.set_defaults(run=_switch)
+    scan.add_parser(commands)
     return parser
 
 

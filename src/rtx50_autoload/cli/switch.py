@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import importlib_metadata
+
 import _rtx50_autoload_importlib_bootstrap as hook
 from rtx50_autoload import settings, settings_file
 from rtx50_autoload.errors import UsageError
+from rtx50_autoload.evidence.startup import DISTRIBUTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["switch"]
 
 _KEY = "disable"
+_SITE_PACKAGES = ("lib/python*/site-packages", "Lib/site-packages")
 
 
 def switch(*, on: bool, venv: str | None = None, user: bool = False) -> Iterator[str]:
@@ -47,15 +51,21 @@ def switch(*, on: bool, venv: str | None = None, user: bool = False) -> Iterator
         if not user and settings.load({}, prefix).disable:
             # The user's own file switches off everywhere; what stands in the environment's file comes first.
             settings_file.set_value(file, _KEY, value=False)
-    if not user:
-        _own(prefix, file, existed=existed)
-    yield from _result(on=on, place="all your environments" if user else str(prefix), file=file)
-
-
-def _result(*, on: bool, place: str, file: Path) -> Iterator[str]:
-    yield f"rtx50-autoload is {'on' if on else 'off'} for {place}."
-    if file.exists():
-        yield f"That stands in {file}; pip removes an environment's file together with the package, upgrades included."
+    word = "on" if on else "off"
+    if user:
+        yield f"rtx50-autoload is {word} for all your environments, but for those whose own file says otherwise."
+        if file.exists():
+            yield f"That stands in {file}, which stays when the package goes."
+    else:
+        owned = _own(prefix, file, existed=existed)
+        yield f"rtx50-autoload is {word} for {prefix}."
+        if file.exists():
+            yield f"That stands in {file}."
+            yield (
+                "pip removes the file together with the package, also when it upgrades the package."
+                if owned
+                else "The file stays when the package goes."
+            )
     if on and hook.disabled():
         yield "But RTX50_DISABLE is set in this environment: unset it, too."
 
@@ -69,22 +79,31 @@ def _environment(venv: str | None) -> Path:
     return prefix
 
 
-def _own(prefix: Path, file: Path, *, existed: bool) -> None:
+def _own(prefix: Path, file: Path, *, existed: bool) -> bool:
     """List the file in the RECORD of our installation there, so that uninstalling removes it; or take it off again.
 
     A file that a person had put there before is theirs and is not listed.
+
+    Returns:
+        whether it is listed now: never where the package is installed elsewhere (for the user, in a base environment).
+
     """
+    owned = False
     for record in _records(prefix):
         entry = Path(os.path.relpath(file, record.parent.parent)).as_posix()
         text = record.read_text(encoding="utf-8")
         lines = [line for line in text.splitlines() if next(csv.reader([line]), [""])[0] != entry]
         if file.exists() and (not existed or len(lines) < len(text.splitlines())):
             lines.append(f"{entry},,")
+            owned = True
         if lines != text.splitlines():
             record.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return owned
 
 
 def _records(prefix: Path) -> Iterator[Path]:
     """Give our RECORD in an environment, as POSIX and Windows lay it out."""
-    for pattern in ("lib/python*/site-packages", "Lib/site-packages"):
-        yield from prefix.glob(f"{pattern}/rtx50_autoload-*.dist-info/RECORD")
+    places = [str(place) for pattern in _SITE_PACKAGES for place in prefix.glob(pattern)]
+    for distribution in importlib_metadata.distributions(name=DISTRIBUTION, path=places):
+        files = (Path(str(file.locate())) for file in distribution.files or ())
+        yield from (file for file in files if file.name == "RECORD")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import site
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import importlib_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def startup_files() -> list[StartupFile]:
 
 def second_door_present() -> bool:
     """Tell whether torch would find the entry point by which it calls us."""
-    return any(entry.name == "rtx50_autoload" for entry in importlib_metadata.entry_points(group="torch.backends"))
+    return any(entry.name == "rtx50_autoload" for entry in metadata.entry_points(group="torch.backends"))
 
 
 def _site_directories() -> list[str]:
@@ -57,13 +57,14 @@ def _site_directories() -> list[str]:
 
 
 def _recorded() -> Iterator[tuple[Path, str]]:
+    """Read RECORD itself: `Distribution.files` leaves out what is missing, which is what has to be found."""
     try:
-        distribution = importlib_metadata.distribution(DISTRIBUTION)
-    except importlib_metadata.PackageNotFoundError:
+        distribution = metadata.distribution(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
         return
-    for file in distribution.files or ():
-        if file.name in _NAMES and file.hash is not None:
-            yield Path(str(file.locate())).resolve(), file.hash.value
+    for name, digest, _ in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
+        if name in _NAMES:
+            yield Path(str(distribution.locate_file(name))).resolve(), digest.removeprefix("sha256=")
 
 
 def _sha256(path: Path) -> str:

@@ -30,7 +30,7 @@ class Adjustment:
 
 def _flash_attention_3_off(dispatch: Any) -> Callable[[], None]:  # noqa: ANN401 - a module with these two functions
     before = dispatch._get_use_fa3()
-    dispatch._set_use_fa3(False)
+    dispatch._set_use_fa3(False)  # noqa: FBT003 - the parameter's name differs between versions
 
     def set_back() -> None:
         # What the program has switched on meanwhile is the program's.

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from types import CodeType, FunctionType
+    from collections.abc import Callable
+    from types import CodeType, FunctionType, ModuleType
 
 __all__ = ["AttributePatch", "CodePatch", "Patch", "PatchSet"]
 
@@ -39,15 +40,17 @@ class CodePatch:
 
     Args:
         target: the function's dotted name, for reports.
-        function: has to be written in Python and to close over nothing.
+        module: where the function was defined.
+        function: what stands under its name there now.
         template: its code is lent.
         names: globals to lend, by names that the module does not have.
 
     """
 
     target: str
+    module: ModuleType
     function: FunctionType
-    template: FunctionType
+    template: Callable[..., Any]
     names: dict[str, Any]
     original: CodeType | None = None
 
@@ -55,15 +58,12 @@ class CodePatch:
         """Lend the code.
 
         Raises:
-            TypeError: the function is not one that this torch defines in Python (somebody replaced it).
-            ValueError: it closes over variables, as a wrapper put there by somebody else does.
+            TypeError: the function is not the module's own, but somebody's replacement.
 
         """
+        if getattr(self.function, "__globals__", None) is not vars(self.module):
+            raise TypeError(f"it has been replaced by {self.function!r}")
         original = self.function.__code__
-        if original is self.template.__code__:
-            return
-        if original.co_argcount != self.template.__code__.co_argcount:
-            raise TypeError(f"{self.target} takes {original.co_argcount} arguments")
         self.function.__globals__.update(self.names)
         self.function.__code__ = self.template.__code__
         self.original = original

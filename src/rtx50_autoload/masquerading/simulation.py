@@ -11,11 +11,17 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .patch import AttributePatch, CodePatch, PatchSet
+from .torch_cuda import is_cuda_build
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rtx50_autoload.settings import SimulatedDevice
 
     from .tell import Teller
+
+    # What the lent code below finds in torch.cuda.
+    _rtx50_autoload_simulated: Callable[[Any], Any]
 
 __all__ = ["simulate"]
 
@@ -28,6 +34,7 @@ def simulate(cuda: ModuleType, devices: tuple[SimulatedDevice, ...], teller: Tel
     patches.apply(
         CodePatch(
             "torch.cuda.get_device_properties",
+            cuda,
             cuda.get_device_properties,
             get_device_properties,
             {"_rtx50_autoload_simulated": simulation.properties},
@@ -78,7 +85,7 @@ class _Simulation:
     def _make(self) -> list[Any]:
         if not self._made:
             cls = self._cuda._CudaDeviceProperties
-            if hasattr(self._cuda.torch._C, "_CudaDeviceProperties"):
+            if is_cuda_build(self._cuda):
                 # A torch built for CUDA has a class of C++ there, which cannot be instantiated without a device.
                 cls = type(cls.__name__, (), {name: vars(cls)[name] for name in ("name", "major", "minor")})
                 self._patches.apply(
@@ -97,9 +104,9 @@ class _Simulation:
 
 
 # Lends its code to torch's function of the same name, so its globals are those of torch.cuda.
-def get_device_properties(device=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, D103
+def get_device_properties(device: Any = None) -> Any:  # noqa: ANN401
     try:
-        simulated = _rtx50_autoload_simulated  # type: ignore[name-defined] # noqa: F821
+        simulated = _rtx50_autoload_simulated
     except NameError:  # deactivated by another thread since this call began: the name means torch's own code again
         return get_device_properties(device)
     return simulated(device)

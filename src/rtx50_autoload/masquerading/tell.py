@@ -48,13 +48,13 @@ class Teller:
 
     def told(self, properties: Any) -> Capability:  # noqa: ANN401 - torch's type is not known here
         """Answer `get_device_capability`, which calls this; its own caller is two frames up."""
-        return self._answer(properties, sys._getframe(2))  # noqa: SLF001
+        return self._answer(properties, sys._getframe(2))
 
     def property_of(self, index: int) -> property:
         """Make the property `major` (0) or `minor` (1); who reads it is one frame up."""
 
         def read(properties: Any) -> int:  # noqa: ANN401
-            return self._answer(properties, sys._getframe(1))[index]  # noqa: SLF001
+            return self._answer(properties, sys._getframe(1))[index]
 
         return property(read)
 
@@ -72,7 +72,7 @@ class Teller:
             return answer if answer is not None else self._decide(caller, capability)
         except Exception as error:  # noqa: BLE001 - the caller gets torch's own answer
             self.fault(error)
-            return self.read(properties)
+            return self.known.get(properties) or self.read(properties)
 
     def _remember(self, properties: Any) -> Capability:  # noqa: ANN401
         capability = self.read(properties)

@@ -16,9 +16,28 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.capability import Capability
 
-__all__ = ["capability_patches", "make_teller"]
+    # The globals that the lent code below finds in torch.cuda.
+    get_device_properties: Callable[[Any], Any]
+    _rtx50_autoload_told: Callable[[Any], Capability]
+
+__all__ = ["capability_patches", "is_cuda_build", "is_rocm_build", "make_teller", "when_cuda_is_up"]
 
 _TOLD = "_rtx50_autoload_told"
+
+
+def is_rocm_build(cuda: ModuleType) -> bool:
+    """Tell whether this torch was built for AMD's GPUs, whose numbers are no CUDA capabilities (gfx1200 is 12.0)."""
+    return getattr(getattr(cuda.torch, "version", None), "hip", None) is not None
+
+
+def is_cuda_build(cuda: ModuleType) -> bool:
+    """Tell whether this torch was built for CUDA."""
+    return hasattr(cuda.torch._C, "_CudaDeviceProperties")
+
+
+def when_cuda_is_up(cuda: ModuleType, callback: Callable[[], None]) -> None:
+    """Have torch call back when the program has initialised CUDA, or at once if it has."""
+    cuda._lazy_call(callback)
 
 
 def make_teller(
@@ -46,6 +65,7 @@ def capability_patches(cuda: ModuleType, teller: Teller) -> list[Patch]:
     return [
         CodePatch(
             "torch.cuda.get_device_capability",
+            cuda,
             cuda.get_device_capability,
             get_device_capability,
             {_TOLD: teller.told},
@@ -57,9 +77,9 @@ def capability_patches(cuda: ModuleType, teller: Teller) -> list[Patch]:
 
 # Lends its code to torch's function of the same name, so its globals are those of torch.cuda; CUDA is initialised, and
 # an invalid device refused, by torch's own get_device_properties.
-def get_device_capability(device=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, D103
-    prop = get_device_properties(device)  # type: ignore[name-defined] # noqa: F821
+def get_device_capability(device: Any = None) -> Capability:  # noqa: ANN401
+    prop = get_device_properties(device)  # noqa: F821 - declared above
     try:
-        return _rtx50_autoload_told(prop)  # type: ignore[name-defined] # noqa: F821
+        return _rtx50_autoload_told(prop)
     except NameError:  # deactivated by another thread since this call began
         return prop.major, prop.minor

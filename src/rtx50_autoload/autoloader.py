@@ -1,0 +1,212 @@
+"""What one process found out, decided and did: the rooms below wired together."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import _rtx50_autoload_importlib_bootstrap as hook
+
+from . import settings as settings_module
+from . import voice
+from .capability import Capability, format_capability
+from .evidence import devices as devices_module
+from .masquerading.adjustments import ADJUSTMENTS
+from .masquerading.patch import PatchSet
+from .masquerading.policy import Decision, Policy
+from .masquerading.simulation import simulate
+from .masquerading.tell import block_rule
+from .masquerading.torch_cuda import (
+    capability_patches,
+    is_cuda_build,
+    is_rocm_build,
+    make_teller,
+    when_cuda_is_up,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from .evidence.devices import Device, Survey
+    from .masquerading.tell import BlockRule
+    from .settings import Settings
+
+__all__ = ["Autoloader"]
+
+
+def installed_version(distribution: str) -> str | None:
+    """Give the installed version of a distribution, None where there is none."""
+    # The standard library's, which torch loads too: the backport would put a finder of its own into the user's process.
+    from importlib import metadata  # noqa: PLC0415 - where nobody is told anything, `import torch` does not wait for it
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@dataclass
+class Autoloader:
+    """What was found out, decided and done in this process.
+
+    Attributes:
+        settings: read when the first watched module arrived.
+        patches: the changes to torch.
+        applied: by name of the adjustment, its state: "applied", "failed: …".
+        decisions: every caller that asked, with the true capability of the device, and what it was told.
+        failures: watched modules that could not be imported, with the error's type and text.
+
+    """
+
+    settings: Settings = field(default_factory=settings_module.load)
+    patches: PatchSet = field(default_factory=PatchSet)
+    applied: dict[str, str] = field(default_factory=dict)
+    decisions: dict[tuple[str | None, Capability], Decision] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    active: bool = True
+    _survey: Survey | None = None
+    _versions: dict[str, str | None] = field(default_factory=dict)
+    _set_back: list[Callable[[], None]] = field(default_factory=list)
+    _arrived: set[str] = field(default_factory=set)
+    _blocks: int = 0
+    _announced: bool = False
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        voice.quiet, voice.debug = self.settings.quiet, self.settings.debug
+        self.policy = Policy(self.settings, self._version)
+
+    @property
+    def survey(self) -> Survey:
+        """The devices as they truly are, or as RTX50_SIMULATE has them; looked at once."""
+        if self._survey is None:
+            self._survey = devices_module.survey(self.settings.simulate)
+        return self._survey
+
+    def needed(self, devices: tuple[Device, ...]) -> bool:
+        """Tell whether anybody is to be told anything but the truth of one of these devices."""
+        return self.settings.mode != "observe" and any(
+            self.settings.masquerade.target(device.capability) not in {None, device.capability} for device in devices
+        )
+
+    def decide(self, caller: str | None, capability: Capability) -> Capability:
+        """Answer a caller, keep the decision, and say the first time that somebody is told another capability."""
+        decision = self.policy.decide(caller, capability)
+        self.decisions[caller, capability] = decision
+        if decision.reported is None:
+            return capability
+        if not self._announced:
+            self._announced = True
+            told = f"{self._name_of(capability)} is {format_capability(decision.reported)}"
+            if self.settings.mode == "masquerade":
+                text = f"the AI stack is told that {told}: it may now pick code that fails here, or is slow"
+            else:
+                text = f"{decision.library} is told that {told}; your own code sees the truth"
+            voice.say(
+                f"{text}. `rtx50-autoload status` says why, RTX50_QUIET=1 hides this line, "
+                "RTX50_DISABLE=1 switches it all off."
+            )
+        return decision.reported
+
+    def arrived(self, module: ModuleType) -> None:
+        """Act on a watched module that has been executed, or executed again."""
+        self._arrived.add(module.__name__)
+        if module.__name__ == "torch.cuda":
+            self._torch_arrived(module)
+        else:
+            self._adjust(module)
+
+    def catch_up(self) -> bool:
+        """Act on the modules that were there before us; tell whether torch was among them."""
+        names = {"torch.cuda", *(adjustment.module for adjustment in ADJUSTMENTS.values())}
+        late = (names & sys.modules.keys()) - self._arrived
+        for name in sorted(late, reverse=True):
+            self.arrived(sys.modules[name])
+        return "torch.cuda" in late
+
+    @contextmanager
+    def block(self, rule: BlockRule) -> Iterator[None]:
+        """Let `rule` answer before the policy, in this context, until the block ends."""
+        with self._lock:
+            self._blocks += 1
+            cuda = sys.modules.get("torch.cuda")
+            if not self.patches and cuda is not None and not is_rocm_build(cuda):
+                self._patch(cuda)
+        token = block_rule.set(rule)
+        try:
+            yield
+        finally:
+            block_rule.reset(token)
+            with self._lock:
+                self._blocks -= 1
+                if not self._blocks and not self._told_to_anyone():
+                    self.patches.restore()
+
+    def _told_to_anyone(self) -> bool:
+        return bool(self.settings.simulate) or self.needed(self.survey.devices)
+
+    def _torch_arrived(self, cuda: ModuleType) -> None:
+        """Patch `torch.cuda` if somebody has to be told something, now or once CUDA shows its devices."""
+        if is_rocm_build(cuda):
+            return
+        if self._told_to_anyone() or self._blocks:
+            self._patch(cuda)
+        elif not self.survey.devices and is_cuda_build(cuda):
+            # NVML does not answer here, so the devices are not known before the program itself has initialised CUDA.
+            when_cuda_is_up(cuda, self._cuda_is_up)
+
+    def _patch(self, cuda: ModuleType) -> None:
+        """Make `torch.cuda` ask us."""
+        with self._lock:
+            # After a reload the functions are new ones, while a class of C++ still has our attributes.
+            self.patches.restore()
+            teller = make_teller(cuda, self.decide, hook.record)
+            if self.settings.simulate:
+                simulate(cuda, self.settings.simulate, teller, self.patches)
+            for patch in capability_patches(cuda, teller):
+                self.patches.apply(patch)
+
+    def _adjust(self, module: ModuleType) -> None:
+        """Set the switches of a library that has just arrived."""
+        if not self.needed(self.survey.devices):
+            return
+        for name in self.policy.adjustments():
+            if ADJUSTMENTS[name].module == module.__name__:
+                try:
+                    self._set_back.append(ADJUSTMENTS[name].set(module))
+                except Exception as error:  # noqa: BLE001 - a version without the switch
+                    self.applied[name] = f"failed: {error}"
+                else:
+                    self.applied[name] = "applied"
+
+    def restore(self) -> None:
+        """Take everything back."""
+        with self._lock:
+            self.active = False
+            while self._set_back:
+                self._set_back.pop()()
+            self.applied.clear()
+            self.patches.restore()
+            self._arrived.clear()
+
+    def _cuda_is_up(self) -> None:
+        try:
+            self._survey = None
+            if self.active and self.needed(self.survey.devices):
+                for name in sorted(self._arrived & sys.modules.keys()):
+                    self.arrived(sys.modules[name])
+        except Exception as error:  # noqa: BLE001 - torch would fail to initialise CUDA
+            hook.record(error)
+
+    def _name_of(self, capability: Capability) -> str:
+        name = next((device.name for device in self.survey.devices if device.capability == capability), "a device")
+        return f"{name} ({format_capability(capability)})"
+
+    def _version(self, distribution: str) -> str | None:
+        if distribution not in self._versions:
+            self._versions[distribution] = installed_version(distribution)
+        return self._versions[distribution]

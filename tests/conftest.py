@@ -1,0 +1,120 @@
+"""Environments for the tests: the package is tested as it is installed, from a wheel built from this checkout."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import pytest
+
+import rig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class MakeVenv(Protocol):
+    """What the fixture `make_venv` gives."""
+
+    def __call__(
+        self,
+        install: Literal["wheel", "editable"] | None = "wheel",
+        torch: Literal["real", "fake"] | None = None,
+        *,
+        source: Path = rig.ROOT,
+        coverage: bool = True,
+    ) -> rig.Venv:
+        """Make an environment.
+
+        Args:
+            install: how the package gets there.
+            torch: which torch is there; the test is skipped where the real one is asked for and cannot be had.
+            source: the checkout that an editable install points to.
+            coverage: False where the test looks at what Python does at start-up.
+
+        """
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    rig.uv("build", "--wheel", "--out-dir", folder, rig.ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def torch_venv(tmp_path_factory: pytest.TempPathFactory) -> rig.Venv:
+    """An environment with nothing but the real torch, which others copy."""
+    requirement = os.environ.get("RTX50_TEST_TORCH")
+    if not requirement:
+        pytest.skip("needs the real torch: RTX50_TEST_TORCH is not set to a requirement such as torch==2.13.0")
+    venv = rig.create_venv(tmp_path_factory.mktemp("torch") / "venv", pip=True)
+    rig.tool([str(venv.python), "-m", "pip", "install", "--quiet", requirement])
+    return venv
+
+
+@pytest.fixture(scope="session")
+def _make_session_venv(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> MakeVenv:
+    numbers = itertools.count()
+
+    def make(install="wheel", torch=None, *, source=rig.ROOT, coverage=True):
+        folder = tmp_path_factory.mktemp("venv", numbered=True)
+        venv = rig.create_venv(folder / f"v{next(numbers)}", coverage=coverage)
+        if torch == "real":
+            rig.copy_site_packages(request.getfixturevalue("torch_venv"), venv)
+        elif torch == "fake":
+            rig.install_fake_torch(venv)
+        wanted = {"wheel": lambda: [request.getfixturevalue("wheel")], "editable": lambda: ["-e", source]}
+        packages = wanted[install]() if install else []
+        if venv.counts_lines:
+            packages.append("coverage")
+        if packages:
+            rig.uv_pip("install", venv, *packages)
+        return venv
+
+    return make
+
+
+@pytest.fixture
+def make_venv(_make_session_venv: MakeVenv) -> MakeVenv:
+    """Make an environment that the test may change as it likes."""
+    return _make_session_venv
+
+
+@pytest.fixture(scope="session")
+def installed(_make_session_venv: MakeVenv) -> rig.Venv:
+    """The package installed from its wheel, without torch. Shared: leave it as it is."""
+    return _make_session_venv()
+
+
+@pytest.fixture(scope="session")
+def installed_editable(_make_session_venv: MakeVenv) -> rig.Venv:
+    """The package installed as `pip install -e .` does it, without torch. Shared: leave it as it is."""
+    return _make_session_venv("editable")
+
+
+@pytest.fixture(scope="session")
+def with_fake_torch(_make_session_venv: MakeVenv) -> rig.Venv:
+    """The package beside the stand-in for torch (tests/fakes/torch). Shared: leave it as it is."""
+    return _make_session_venv(torch="fake")
+
+
+@pytest.fixture(scope="session")
+def with_torch(_make_session_venv: MakeVenv) -> rig.Venv:
+    """The package beside the real torch; skips where RTX50_TEST_TORCH does not say which. Shared: leave it as it is."""
+    return _make_session_venv(torch="real")
+
+
+@pytest.fixture(scope="session", params=["fake", "real"])
+def either_torch(request: pytest.FixtureRequest) -> rig.Venv:
+    """The package beside the stand-in for torch and, in a second run of the test, beside the real one."""
+    return request.getfixturevalue("with_fake_torch" if request.param == "fake" else "with_torch")
+
+
+@pytest.fixture(scope="session", params=["fake", "real"])
+def either_torch_editable(_make_session_venv: MakeVenv, request: pytest.FixtureRequest) -> rig.Venv:
+    """Likewise, installed as `pip install -e .` does it."""
+    return _make_session_venv("editable", request.param)
