@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WHEELS = {
-    "torch": ["torch==2.13.0", "--python-version", "3.12", "--platform", "manylinux_2_28_x86_64"],
+    "torch-2.13.0": ["torch==2.13.0", "--python-version", "3.12", "--platform", "manylinux_2_28_x86_64"],
     "nvidia_cuda_cuobjdump": ["nvidia-cuda-cuobjdump"],
 }
 LIBRARY = "torch/lib/libtorch_cuda.so"
@@ -65,12 +65,14 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, help="folder for the downloads and the unpacked library")
-    parser.add_argument("--rounds", type=int, default=9, help="of the reader; cuobjdump runs three times")
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="of each process (default: 9; cuobjdump runs three times)"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(exist_ok=True)
-        library = _extract(_fetch("torch", folder), LIBRARY, folder)
+        library = _extract(_fetch("torch-2.13.0", folder), LIBRARY, folder)
         cuobjdump = _extract(_fetch("nvidia_cuda_cuobjdump", folder), CUOBJDUMP, folder)
         cuobjdump.chmod(0o755)
         _measure(library, cuobjdump, arguments.rounds)
@@ -103,14 +105,17 @@ def _measure(library: Path, cuobjdump: Path, rounds: int) -> None:
     found = {}
     for word in ("warm", "cold"):
         _read_through(library)
-        reader = [sys.executable, "-c", READER, str(library), str(rounds), word]
+        # Milliseconds each: enough of them that the median is not that of one burst of another program's work.
+        reader = [sys.executable, "-c", READER, str(library), str(rounds * (20 if word == "warm" else 2)), word]
         times, peak, found = json.loads(subprocess.run(reader, check=True, capture_output=True, text=True).stdout)
         inside = _row(f"reader, in a running process, {word}", times, peak)
         process = [sys.executable, "-c", COMMAND, str(library)]
         alone = _row(f"scan --json, as a process, {word}", *_time(process, library, rounds, word))
         tool = [str(cuobjdump), "-lelf", "-lptx", str(library)]
         theirs = _row(f"cuobjdump -lelf -lptx, {word}", *_time(tool, library, 3, word))
-        print(f"{word}: the reader is {theirs / inside:,.0f} times faster, the process {theirs / alone:,.0f} times")
+        print(
+            f"{word}, by the medians: the reader {theirs / inside:,.0f} times faster, the process {theirs / alone:,.0f}"
+        )
     print(json.dumps(found))
 
 

@@ -221,11 +221,12 @@ def test_a_file_that_shrinks_while_it_is_read_is_malformed():
         shrunk.read(0, 10)
 
 
-def test_an_error_of_the_operating_system_is_the_problem():
+def test_an_error_of_the_operating_system_says_nothing_of_the_binary():
     def fail(_length, _offset):
         raise OSError(5, "Input/output error")
 
-    assert "Input/output error" in read_gpu_code(Source(fail, 100)).problem
+    with pytest.raises(OSError, match="Input/output error"):
+        read_gpu_code(Source(fail, 100))
 
 
 def test_a_window_stays_inside():

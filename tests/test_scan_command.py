@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from fake_binaries import container, elf, image
 from rtx50_autoload.cli import scan
 from rtx50_autoload.errors import UsageError
+from rtx50_autoload.evidence.devices import Device, Survey
 
 
 @pytest.fixture(autouse=True)
 def _no_devices(monkeypatch, tmp_path):
     for name in ("CUDA_DISABLE_PTX_JIT", "CUDA_DISABLE_JIT", "CUDA_FORCE_PTX_JIT", "CUDA_FORCE_JIT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(scan, "_survey", lambda: None)
+    survey = Survey((), None, "NVML is not there.")
+    monkeypatch.setattr(scan, "_survey", lambda: survey)
     monkeypatch.setattr("rtx50_autoload.evidence.imagecache.cache_file", lambda: tmp_path / "cache" / "images.json")
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -80,16 +81,21 @@ def test_the_environments_switches_count(libraries, monkeypatch):
 
 
 def test_the_first_device_here_is_the_default(libraries, monkeypatch, capsys):
-    device = SimpleNamespace(index=0, name="NVIDIA GeForce RTX 4090", capability=(8, 9))
-    survey = SimpleNamespace(devices=(device,), driver="570.124.06", reason="")
+    device = Device(0, "NVIDIA GeForce RTX 4090", (8, 9), "nvml", None)
+    survey = Survey((device,), "570.124.06", "")
     monkeypatch.setattr(scan, "_survey", lambda: survey)
     assert run(libraries) == 1
     assert "compute capability 8.9, driver 570: device 0, NVIDIA GeForce RTX 4090" in capsys.readouterr().out
 
 
-def test_without_a_device_it_says_why_it_judges_for_12_0(libraries, monkeypatch, capsys):
-    survey = SimpleNamespace(devices=(), driver=None, reason="NVML is not there.")
-    monkeypatch.setattr(scan, "_survey", lambda: survey)
+def test_a_simulated_device_counts_as_here(libraries, monkeypatch, capsys):
+    monkeypatch.undo()
+    monkeypatch.setenv("RTX50_SIMULATE", "NVIDIA GeForce RTX 5090:12.0")
+    assert run(libraries, "--no-cache") == 0
+    assert "device 0, NVIDIA GeForce RTX 5090" in " ".join(capsys.readouterr().out.split())
+
+
+def test_without_a_device_it_says_why_it_judges_for_12_0(libraries, capsys):
     assert run(libraries) == 0
     assert "12.0: an RTX 50-series GPU, since there is no device: NVML is not there." in capsys.readouterr().out
 

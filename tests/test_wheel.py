@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zipfile
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from fake_binaries import container, elf, image, pe
 from rtx50_autoload.evidence import wheel as wheel_module
 from rtx50_autoload.evidence.arch import Code
+from rtx50_autoload.evidence.scan import scan
+from rtx50_autoload.evidence.verdict import Target
 from rtx50_autoload.evidence.wheel import read_wheel
 
 LIBRARY = elf([container("sm_90", "sm_120")])
@@ -54,6 +57,14 @@ def test_a_damaged_member_is_unreadable_and_the_others_are_read(tmp_path):
     assert found["b.so"].problem is None
 
 
+def test_a_compression_that_wheels_do_not_use_is_unreadable(tmp_path):
+    pytest.importorskip("bz2")
+    path = make_wheel(tmp_path / "x.whl", {"a.so": LIBRARY, "b.py": b""}, zipfile.ZIP_BZIP2)
+    ((name, code),) = read_wheel(path)
+    assert name == "a.so"
+    assert "method 12" in code.problem
+
+
 def test_a_damaged_stream_of_a_text_is_nobodys_concern(tmp_path):
     path = make_wheel(tmp_path / "x.whl", {"a.py": b"x = 1\n" * 100, "a.so": LIBRARY})
     data = bytearray(path.read_bytes())
@@ -69,3 +80,16 @@ def test_a_file_that_is_no_wheel_is_one_unreadable_entry(tmp_path, data):
     ((name, code),) = read_wheel(path)
     assert name == ""
     assert "not a readable wheel" in code.problem
+
+
+def test_a_mutated_wheel_is_read_or_unreadable(tmp_path):
+    path = make_wheel(tmp_path / "x.whl", {"a.so": LIBRARY, "b/c.dll": pe([container("sm_80")]), "d.py": b"x = 1\n"})
+    original = path.read_bytes()
+    for seed in range(1000):
+        chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        data = bytearray(original)
+        for _ in range(chance.choice((1, 4, 32))):
+            data[chance.randrange(len(data))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF))
+        path.write_bytes(data if chance.random() < 0.9 else data[: chance.randrange(len(data))])
+        for result in scan([path], Target((12, 0))):
+            assert result.judgement.reason

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.capability import parse_capability
 from rtx50_autoload.evidence.arch import driver_branch
 
 if TYPE_CHECKING:
     from rtx50_autoload.capability import Capability
+    from rtx50_autoload.evidence.devices import Survey
     from rtx50_autoload.evidence.verdict import Target
 
 __all__ = ["add_parser", "run"]
@@ -84,8 +84,8 @@ def _target(capability: Capability | None, driver: int | None) -> tuple[Target, 
     if capability is not None:
         return Target(capability, driver, switches), "as asked for"
     survey = _survey()
-    if survey is None or not survey.devices:
-        why = "the devices cannot be surveyed" if survey is None else survey.reason.rstrip(".")
+    if not survey.devices:
+        why = survey.reason.rstrip(".")
         return Target(_RTX_50, driver, switches), f"an RTX 50-series GPU, since there is no device: {why}"
     device = survey.devices[0]
     if driver is None and survey.driver is not None:
@@ -93,11 +93,11 @@ def _target(capability: Capability | None, driver: int | None) -> tuple[Target, 
     return Target(device.capability, driver, switches), f"device {device.index}, {device.name}"
 
 
-def _survey() -> Any:  # noqa: ANN401 - SEAM: becomes a plain import once evidence.devices is here
-    try:
-        return importlib.import_module("rtx50_autoload.evidence.devices").survey()
-    except ImportError:
-        return None
+def _survey() -> Survey:
+    from rtx50_autoload.activation import current  # noqa: PLC0415
+    from rtx50_autoload.autoloader import Autoloader  # noqa: PLC0415
+
+    return (current() or Autoloader()).survey
 
 
 def _capability(text: str) -> Capability:

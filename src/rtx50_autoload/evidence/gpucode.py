@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 from rtx50_autoload.evidence import archive, elf, pe
 from rtx50_autoload.evidence.fatbin import Container, Role, read_containers
@@ -66,32 +66,31 @@ def binary_format(head: bytes) -> BinaryFormat | None:
     return next((format_ for magic, format_ in _MAGICS.items() if head.startswith(magic)), None)
 
 
-_NAMES: Final[Mapping[BinaryFormat, re.Pattern[str]]] = {
-    "elf": re.compile(r".*\.so(\.[\w.]+)?", re.IGNORECASE | re.DOTALL),
-    "pe": re.compile(r".*\.(dll|pyd|exe)", re.IGNORECASE | re.DOTALL),
-    "ar": re.compile(r".*\.(a|lib)", re.IGNORECASE | re.DOTALL),
-}
+#: The groups are named after the formats. One pattern, since a scan of folders asks it about every file.
+_NAMES: Final = re.compile(r"\.(?:(?P<elf>so(?:\.[\w.]+)?)|(?P<pe>dll|pyd|exe)|(?P<ar>a|lib))\Z", re.IGNORECASE)
 
 
 def format_by_name(name: str) -> BinaryFormat | None:
     """Tell by its name what a file is meant to be; None where the name says nothing."""
-    return next((format_ for format_, pattern in _NAMES.items() if pattern.fullmatch(name)), None)
+    match = _NAMES.search(name)
+    return cast("BinaryFormat", match.lastgroup) if match is not None else None
 
 
 def read_gpu_code(source: Source) -> GpuCode | None:
     """Read what a binary holds for GPUs; None where the file is no ELF, PE or ar file.
 
-    A damaged, cut or unreadable binary is a value too, with its `problem`; this function raises nothing.
+    A damaged, cut or hostile binary is a value too, with its `problem`.
+
+    Raises:
+        OSError: the bytes cannot be read; unlike a problem this says nothing of the binary.
+
     """
-    try:
-        format_ = binary_format(source.read(0, min(_MAGIC_SIZE, source.size)))
-    except OSError as error:
-        return GpuCode("elf", source.size, problem=str(error))
+    format_ = binary_format(source.read(0, min(_MAGIC_SIZE, source.size)))
     if format_ is None:
         return None
     try:
         return GpuCode(format_, source.size, _READERS[format_](source))
-    except (MalformedError, OSError) as error:
+    except MalformedError as error:
         return GpuCode(format_, source.size, problem=str(error))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -23,14 +24,24 @@ _IN_MEMORY: Final = 16 * 2**20
 #: Four times the largest libraries of released wheels; what a small hostile wheel can grow to would fill the disk.
 _MAX_MEMBER: Final = 8 * 2**30
 
-#: What zipfile raises for damaged, encrypted and exotic members. RuntimeError stands for a missing password.
-_ZIP_ERRORS: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError)
+#: Every wheel's, as installers write and read them. The others would bring the errors of their own libraries.
+_COMPRESSIONS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+#: What zipfile raises for damaged and encrypted files: RuntimeError for a missing password, the last three for nonsense
+#: in a header.
+_ZIP_ERRORS: Final = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
+    *(ValueError, OverflowError, struct.error),
+)
 
 
 def read_wheel(path: Path) -> Iterator[tuple[str, GpuCode]]:
     """Yield each binary of a wheel and what it holds for GPUs; other members are passed over.
 
     A damaged member is yielded with its problem, a damaged wheel as a single member without a name.
+
+    Raises:
+        OSError: the wheel cannot be read, or the disk has no room for a member.
+
     """
     try:
         wheel = zipfile.ZipFile(path)
@@ -46,6 +57,9 @@ def read_wheel(path: Path) -> Iterator[tuple[str, GpuCode]]:
 
 def _read_member(wheel: zipfile.ZipFile, member: zipfile.ZipInfo) -> GpuCode | None:
     expected = format_by_name(member.filename)
+    if member.compress_type not in _COMPRESSIONS:
+        problem = f"compressed in a way that wheels are not (method {member.compress_type})"
+        return None if expected is None else GpuCode(expected, member.file_size, problem=problem)
     try:
         with wheel.open(member) as stream:
             head = stream.read(_HEAD)
