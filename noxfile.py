@@ -205,6 +205,26 @@ def bench_startup(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_scan(session: nox.Session) -> None:
+    """Time the reader of GPU code beside NVIDIA's cuobjdump, on the largest library of a CUDA build of torch.
+
+    Fetches that build, which is large.
+    """
+    session.install(".")
+    session.run("python", "benchmarks/scan_speed.py", *session.posargs)
+
+
+@nox.session
+def truth(session: nox.Session) -> None:
+    """Read real wheels and compare what is found with what NVIDIA's tool and the loading rules say of them.
+
+    Fetches the wheels of up to 600 MB; `-- --largest 2000` takes all.
+    """
+    session.install(".")
+    session.run("python", "tests/truth/check_wheels.py", *session.posargs)
+
+
+@nox.session
 def cpython_suites(session: nox.Session) -> None:
     """Let CPython's own tests judge the import hook, with every import of theirs going through it.
 
