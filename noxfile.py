@@ -34,8 +34,10 @@ def find_interpreters() -> dict[str, str]:
     """Find every CPython of this machine that we support: by version, the path of one, and our own first."""
     folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     home = Path.home()
+    # pyenv's own folder is known by its shims too, where HOME is another one.
+    shims = next((folder.parent for folder in folders if folder.name == "shims"), home / ".pyenv")
     for pattern, base in (
-        ("versions/*/bin", Path(os.environ.get("PYENV_ROOT", home / ".pyenv"))),
+        ("versions/*/bin", Path(os.environ.get("PYENV_ROOT", shims))),
         ("uv/python/*/bin", Path(os.environ.get("XDG_DATA_HOME", home / ".local" / "share"))),
     ):
         folders += sorted(base.glob(pattern), reverse=True)
