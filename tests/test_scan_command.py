@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from fake_binaries import container, elf, image
 from rtx50_autoload.cli import scan
 from rtx50_autoload.errors import UsageError
+from rtx50_autoload.evidence.devices import Device, Survey
 
 
 @pytest.fixture(autouse=True)
 def _no_devices(monkeypatch, tmp_path):
     for name in ("CUDA_DISABLE_PTX_JIT", "CUDA_DISABLE_JIT", "CUDA_FORCE_PTX_JIT", "CUDA_FORCE_JIT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(scan, "_survey", lambda: None)
+    set_devices(monkeypatch, reason="NVML is not there.")
     monkeypatch.setattr("rtx50_autoload.evidence.imagecache.cache_file", lambda: tmp_path / "cache" / "images.json")
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -29,6 +29,10 @@ def libraries(tmp_path):
     (folder / "native.so").write_bytes(elf([container("sm_90", "sm_120")]))
     (folder / "host.so").write_bytes(elf())
     return folder
+
+
+def set_devices(monkeypatch, *devices, driver=None, reason=""):
+    monkeypatch.setattr("rtx50_autoload.evidence.devices.survey", lambda _simulated: Survey(devices, driver, reason))
 
 
 def run(*arguments):
@@ -80,16 +84,13 @@ def test_the_environments_switches_count(libraries, monkeypatch):
 
 
 def test_the_first_device_here_is_the_default(libraries, monkeypatch, capsys):
-    device = SimpleNamespace(index=0, name="NVIDIA GeForce RTX 4090", capability=(8, 9))
-    survey = SimpleNamespace(devices=(device,), driver="570.124.06", reason="")
-    monkeypatch.setattr(scan, "_survey", lambda: survey)
+    device = Device(0, "NVIDIA GeForce RTX 4090", (8, 9), "nvml", None)
+    set_devices(monkeypatch, device, driver="570.124.06")
     assert run(libraries) == 1
     assert "compute capability 8.9, driver 570: device 0, NVIDIA GeForce RTX 4090" in capsys.readouterr().out
 
 
-def test_without_a_device_it_says_why_it_judges_for_12_0(libraries, monkeypatch, capsys):
-    survey = SimpleNamespace(devices=(), driver=None, reason="NVML is not there.")
-    monkeypatch.setattr(scan, "_survey", lambda: survey)
+def test_without_a_device_it_says_why_it_judges_for_12_0(libraries, capsys):
     assert run(libraries) == 0
     assert "12.0: an RTX 50-series GPU, since there is no device: NVML is not there." in capsys.readouterr().out
 

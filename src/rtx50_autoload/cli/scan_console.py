@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from rtx50_autoload.capability import format_capability
+from rtx50_autoload.cli.progress import with_progress
 from rtx50_autoload.evidence.arch import Code
 from rtx50_autoload.evidence.scan import find_files, scan_file
 from rtx50_autoload.evidence.verdict import Verdict
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.evidence.imagecache import ImageCache
     from rtx50_autoload.evidence.scan import ScanResult
+    from rtx50_autoload.evidence.subject import Subject
     from rtx50_autoload.evidence.verdict import Target
 
 __all__ = ["scan_with_progress", "show_results"]
@@ -47,26 +48,21 @@ def scan_with_progress(paths: Iterable[Path], target: Target, cache: ImageCache 
     """
     given = dict.fromkeys(paths)
     results: list[ScanResult] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Looking for binaries", total=None)
-        files = list(find_files(given))
-        progress.update(task, description="Reading", total=len(files))
-        try:
-            for file in files:
-                results += scan_file(file, target, cache, named=file in given)
-                progress.advance(task)
-        finally:
-            if cache is not None:
-                cache.save()
+    try:
+        for file in with_progress(find_files(given)):
+            results += scan_file(file, target, cache, named=file in given)
+    finally:
+        if cache is not None:
+            cache.save()
     return results
 
 
-def show_results(results: Sequence[ScanResult], target: Target, reason: str) -> None:
+def show_results(results: Sequence[ScanResult], subject: Subject) -> None:
     """Print the binaries with GPU code and how many there are of each verdict."""
     console = Console(highlight=False, markup=False, emoji=False)
+    target = subject.target
     driver = "" if target.driver is None else f", driver {target.driver}"
-    console.print(f"Judged for compute capability {format_capability(target.capability)}{driver}: {reason}.")
+    console.print(f"Judged for compute capability {format_capability(target.capability)}{driver}: {subject.reason}.")
     shown = [result for result in results if result.judgement.verdict is not Verdict.NO_GPU_CODE]
     for place, group in groupby(shown, lambda result: _split(result)[0]):
         console.print()
