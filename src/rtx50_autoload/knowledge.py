@@ -1,4 +1,4 @@
-"""How knowledge that grows is kept: TOML beside the module that reads it, with the ranges of versions that it is about."""
+"""Knowledge that grows is data: TOML beside the module that reads it, with the ranges of versions that it holds for."""
 
 from __future__ import annotations
 
