@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from rtx50_autoload.capability import format_capability
 from rtx50_autoload.cli.progress import with_progress
+from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.arch import Code
 from rtx50_autoload.evidence.scan import find_files, scan_file
 from rtx50_autoload.evidence.verdict import Verdict
@@ -27,16 +28,6 @@ if TYPE_CHECKING:
     from rtx50_autoload.evidence.verdict import Target
 
 __all__ = ["scan_with_progress", "show_results"]
-
-_STYLES: Final = {
-    Verdict.NATIVE: "green",
-    Verdict.JIT: "yellow",
-    Verdict.PARTIAL: "bold yellow",
-    Verdict.IMPOSSIBLE: "bold red",
-    Verdict.UNKNOWN: "dim",
-    Verdict.UNREADABLE: "bold red",
-    Verdict.NO_GPU_CODE: "dim",
-}
 
 
 def scan_with_progress(paths: Iterable[Path], target: Target, cache: ImageCache | None) -> list[ScanResult]:
@@ -83,7 +74,7 @@ def _table(results: Iterable[ScanResult]) -> Table:
     for result in results:
         verdict = result.judgement.verdict
         images = " ".join((*result.code.images(Code.SASS), *result.code.images(Code.PTX)))
-        table.add_row(_split(result)[1], Text(verdict.value, _STYLES[verdict]), result.judgement.reason, images or "-")
+        table.add_row(_split(result)[1], Text(verdict.value, STYLES[verdict]), result.judgement.reason, images or "-")
     return table
 
 

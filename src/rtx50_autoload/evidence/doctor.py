@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from rtx50_autoload import __version__
-from rtx50_autoload.capability import format_capability
 from rtx50_autoload.evidence.finding import Finding, Severity
 from rtx50_autoload.evidence.inventory import take_inventory
 from rtx50_autoload.evidence.library_findings import library_findings
@@ -44,26 +43,10 @@ class Examination:
         """Return what ``doctor --json`` prints."""
         return {
             "rtx50_autoload": __version__,
-            "devices": [
-                {
-                    "index": device.index,
-                    "name": device.name,
-                    "capability": list(device.capability),
-                    "source": device.source,
-                }
-                for device in self.survey.devices
-            ],
+            "devices": [device.as_json() for device in self.survey.devices],
             "device_reason": self.survey.reason,
             "driver": self.survey.driver,
-            "judged_for": [
-                {
-                    "name": subject.name,
-                    "capability": format_capability(subject.target.capability),
-                    "driver": subject.target.driver,
-                    "reason": subject.reason,
-                }
-                for subject in self.subjects
-            ],
+            "judged_for": [subject.as_json() for subject in self.subjects],
             "libraries": [library.as_json() for library in self.inventory.libraries],
             "others": self.inventory.others,
             "findings": [finding.as_json() for finding in self.findings],

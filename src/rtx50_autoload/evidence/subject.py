@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload import settings
 from rtx50_autoload.capability import format_capability
@@ -34,6 +34,15 @@ class Subject:
 
     def __str__(self) -> str:
         return f"{self.name} ({format_capability(self.target.capability)})"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the subject with plain values."""
+        return {
+            "name": self.name,
+            "capability": format_capability(self.target.capability),
+            "driver": self.target.driver,
+            "reason": self.reason,
+        }
 
 
 def survey_devices() -> Survey:
