@@ -13,7 +13,7 @@ from rich.text import Text
 from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.verdict import Verdict
 from rtx50_autoload.printable import printable
-from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others
+from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, verdict_word
 
 __all__ = ["show_examination"]
 
@@ -31,7 +31,7 @@ def show_examination(document: dict[str, Any]) -> None:
     shown = {verdict for library in document["libraries"] for verdict in library["verdicts"].values()}
     for verdict, meaning in MEANINGS.items():
         if verdict in shown:
-            console.print(Text(f"{_word(verdict)}: {meaning}", "dim"))
+            console.print(Text(f"{verdict_word(verdict)}: {meaning}", "dim"))
     console.print(Text(others(document), "dim"))
     for finding in document["findings"]:
         console.print()
@@ -39,11 +39,18 @@ def show_examination(document: dict[str, Any]) -> None:
         console.print(Text.assemble(severity, (printable(finding["what"]), "bold")))
         console.print(Padding(Text(printable(finding["why"])), (0, 0, 0, 2), expand=False))
     console.print()
-    console.print(Text(f"{headline(document).capitalize()}.", "green" if document["ok"] else "bold"))
-    for number, step in enumerate(next_steps(document), start=1):
-        console.print(
-            Text.assemble((f"Next {number}. " if number == 1 else f"Then {number}. ", "bold"), printable(step))
-        )
+    console.print(Text(f"{headline(document)}.", "green" if document["ok"] else "bold"))
+    steps = next_steps(document)
+    if steps:
+        console.print(Text("Next:", "bold"))
+        console.print(_numbered(steps))
+
+
+def _numbered(steps: list[str]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for number, step in enumerate(steps, start=1):
+        table.add_row(f"{number}.", printable(step))
+    return table
 
 
 def _libraries(document: dict[str, Any]) -> Table:
@@ -54,11 +61,7 @@ def _libraries(document: dict[str, Any]) -> Table:
         table.add_column(subject["capability"] if several else "verdict", no_wrap=True)
     table.add_column("why", ratio=1)
     for library in document["libraries"]:
-        verdicts = [Text(_word(verdict), STYLES[Verdict(verdict)]) for verdict in library["verdicts"].values()]
+        verdicts = [Text(verdict_word(verdict), STYLES[Verdict(verdict)]) for verdict in library["verdicts"].values()]
         name = f"{library['name']} {library['version'] or ''}".rstrip()
         table.add_row(printable(name), *verdicts, printable(library["idle"] or library["reason"]))
     return table
-
-
-def _word(verdict: str) -> str:
-    return verdict.replace("_", " ")

@@ -139,7 +139,7 @@ def _assess_chosen(
         return Assessment(subject, replace(undecided, reason=reason), tuple(binaries))
     if picked is None:
         there = ", ".join(map(_dotted, sorted(versions)))
-        judgement = Judgement(Verdict.IMPOSSIBLE, f"it has no library for {by}, only for CUDA {there}")
+        judgement = Judgement(Verdict.IMPOSSIBLE, f"it has no library for {by}, only for {there}")
         return Assessment(subject, judgement, tuple(_not_used(binary, f"not loaded for {by}") for binary in binaries))
     judged = [
         binary if candidates.get(binary.name, picked) == picked else _not_used(binary, f"not loaded for {by}")

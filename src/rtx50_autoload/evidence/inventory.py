@@ -87,7 +87,7 @@ class Library:
 class Inventory:
     """What is installed."""
 
-    #: Those with GPU code and those that ought to have some, by name.
+    #: Those with GPU code and those that ought to have some; the worst first.
     libraries: tuple[Library, ...]
     #: How many distributions have nothing to do with GPUs.
     others: int
@@ -133,8 +133,14 @@ def take_inventory(
         for one, found in results.items()
         if found or facts_about(one.name).needs_gpu_code
     ]
-    libraries.sort(key=lambda library: normalised(library.name))
+    libraries.sort(key=_worst_first)
     return Inventory(tuple(libraries), len(installed) - len(libraries), torch)
+
+
+def _worst_first(library: Library) -> tuple[int, bool, str]:
+    """Sort torch before the libraries that were built against it."""
+    name = normalised(library.name)
+    return _WORST_FIRST.index(library.worst.judgement.verdict), name != "torch", name
 
 
 def _why_idle(installed: Installed, torch: TorchBuild | None) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.capability import format_capability
-from rtx50_autoload.evidence.arch import Code
+from rtx50_autoload.evidence.arch import Architecture, Code, loads_on
 from rtx50_autoload.evidence.finding import Finding, Severity
 from rtx50_autoload.evidence.installed import normalised
 from rtx50_autoload.evidence.libraries import facts_about
@@ -35,8 +35,7 @@ _CASES: Final = {
     Verdict.IMPOSSIBLE: _Case(
         Severity.ERROR,
         "{library} cannot run on {device}.",
-        "Its GPU code was not compiled for this GPU: the first computation fails with 'no kernel image is available "
-        "for execution on the device'.",
+        "Everything in it that computes on this GPU fails.",
     ),
     Verdict.PARTIAL: _Case(
         Severity.WARNING,
@@ -69,38 +68,40 @@ def library_findings(libraries: Iterable[Library]) -> Iterator[Finding]:
             f"{normalised(library.name)}-{verdict.value.replace('_', '-')}",
             case.severity,
             case.what.format(library=library, device=devices),
-            " ".join((case.effect, *_evidence(affected[0]))),
+            case.effect + _evidence(affected[0]),
             _next_step(library, affected),
         )
 
 
-def _evidence(assessment: Assessment) -> Iterator[str]:
-    judgement = assessment.judgement
+def _evidence(assessment: Assessment) -> str:
+    """Return what the verdict rests on, as a beginner can follow it."""
+    judgement, device = assessment.judgement, assessment.subject.target.capability
+    used = [binary.result.code for binary in assessment.binaries if binary.unused is None]
+    architectures = {image.architecture for code in used for container in code.containers for image in container.images}
     if judgement.verdict is Verdict.NO_GPU_CODE:
-        return
-    yield f"Found: {judgement.reason}."
-    used = [binary for binary in assessment.binaries if binary.unused is None]
-    images = [binary.result.code.images(code) for code in (Code.SASS, Code.PTX) for binary in used]
-    holds = list(dict.fromkeys(name for counts in images for name in counts))
-    if judgement.verdict is Verdict.IMPOSSIBLE and holds:
-        yield f"It holds {', '.join(holds)}."
+        return ""
+    if not architectures or any(loads_on(architecture, device) for architecture in architectures):
+        return f" {judgement.reason[0].upper()}{judgement.reason[1:]}."
+    held = ", ".join(map(str, sorted(architectures, key=lambda one: (one.code is Code.PTX, *one[1:]))))
+    needed = Architecture(Code.SASS, device)
+    return f" It was compiled for {held}, and this GPU needs {needed}: 'no kernel image is available' is the error."
 
 
 def _next_step(library: Library, affected: Sequence[Assessment]) -> str:
     """Return what helps: the environment and the driver come before another build of the library."""
     target, judgement = affected[0].subject.target, affected[0].judgement
     if judgement.verdict is Verdict.UNREADABLE:
-        return f"python -m pip install --force-reinstall --no-deps {_requirement(library)}"
+        return f"Install it again: python -m pip install --force-reinstall --no-deps {_requirement(library)}"
     if judgement.verdict is not Verdict.NO_GPU_CODE:
         if target.switches.forced:
-            return "unset CUDA_FORCE_PTX_JIT and CUDA_FORCE_JIT, which make the driver ignore compiled GPU code"
+            return "Unset CUDA_FORCE_PTX_JIT and CUDA_FORCE_JIT, which make the driver ignore compiled GPU code."
         if judgement.driver_min is not None and target.switches.disabled:
-            return "unset CUDA_DISABLE_PTX_JIT and CUDA_DISABLE_JIT, which keep the driver from compiling PTX"
+            return "Unset CUDA_DISABLE_PTX_JIT and CUDA_DISABLE_JIT, which keep the driver from compiling PTX."
         if judgement.driver_min is not None and target.driver is not None and target.driver < judgement.driver_min:
-            return f"install NVIDIA driver {judgement.driver_min} or later"
+            return f"Install NVIDIA driver {judgement.driver_min} or later."
     advice = facts_about(library.name).next_step(target.capability)
     capability = format_capability(target.capability)
-    return advice or f"look for a build of {library.name} for compute capability {capability}, or build it for that"
+    return advice or f"Look for a build of {library.name} for compute capability {capability}, or build it for that."
 
 
 def _requirement(library: Library) -> str:

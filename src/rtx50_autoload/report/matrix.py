@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rtx50_autoload.capability import parse_capability
 from rtx50_autoload.evidence.arch import Architecture, Code, loads_on, parse_architecture
 from rtx50_autoload.report.markup import Markup, element, joined
+from rtx50_autoload.report.words import verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["draw_legend", "draw_matrix"]
 
 #: Lengths in CSS pixels.
-_CELL: Final = 26
+_CELL: Final = 28
 _ROW: Final = 48
 _HEAD: Final = 22
 _LEAST_WIDTH: Final = 330
 _SQUARE: Final = 15
-_DOT: Final = 3.5
+_DOT: Final = 4
 
 #: In characters, beside the longest verdict.
 _LONGEST_NAME: Final = 36
@@ -35,17 +36,21 @@ def draw_matrix(library: dict[str, Any]) -> Markup:
     Coloured is what loads on the device that the library was judged for.
     """
     device = parse_capability(library["judged_for"])
-    binaries = library["binaries"]
-    columns = sorted({_column(one) for binary in binaries for one in _images(binary)}, key=_order)
+    binaries = sorted(library["binaries"], key=lambda binary: binary["unused"] is not None)
+    # The device's own column is there even where it stays empty: that is the answer.
+    own = f"{device[0]}{device[1]}"
+    columns = sorted({own, *(_column(one) for binary in binaries for one in _images(binary))}, key=_order)
     width = max(_LEAST_WIDTH, len(columns) * _CELL)
     height = _HEAD + len(binaries) * _ROW
-    heads = [_label(column, index, device) for index, column in enumerate(columns)]
+    band = element("rect", x=columns.index(own) * _CELL, y=0, width=_CELL, height=height, rx=4, class_="band")
+    heads = [_label(column, index, is_own=column == own) for index, column in enumerate(columns)]
     rows = [_draw_row(binary, columns, _HEAD + index * _ROW, width, device) for index, binary in enumerate(binaries)]
     title = f"GPU code in {library['name']}, and what loads on {library['judged_for']}"
     return element(
         "svg",
         element("title", title),
         element("desc", " ".join(_in_words(binary) for binary in binaries)),
+        band,
         *heads,
         *rows,
         role="img",
@@ -57,7 +62,7 @@ def draw_matrix(library: dict[str, Any]) -> Markup:
 
 
 def draw_legend() -> Markup:
-    """Draw what the signs of the matrix mean."""
+    """Draw what the signs of the matrices mean."""
     signs = (
         (_square(0, 0, loads=True), "SASS that loads"),
         (_dot(0, 0, loads=True), "PTX that the driver can compile"),
@@ -91,10 +96,9 @@ def _order(column: str) -> tuple[int, str]:
     return int(number), column.removeprefix(number)
 
 
-def _label(column: str, index: int, device: Capability) -> Markup:
-    loads = any(loads_on(parse_architecture(f"{code.value}_{column}"), device) for code in _UNITS)
+def _label(column: str, index: int, *, is_own: bool) -> Markup:
     x = index * _CELL + _CELL / 2
-    return element("text", column, x=x, y=14, class_="head here" if loads else "head", text_anchor="middle")
+    return element("text", column, x=x, y=14, class_="head own" if is_own else "head", text_anchor="middle")
 
 
 def _draw_row(binary: dict[str, Any], columns: Sequence[str], top: int, width: int, device: Capability) -> Markup:
@@ -111,15 +115,15 @@ def _draw_row(binary: dict[str, Any], columns: Sequence[str], top: int, width: i
         "g",
         element("path", d=f"M0 {top}H{width}", class_="line"),
         element("text", _shortened(binary["name"]), x=0, y=top + 15, class_="name"),
-        element("text", verdict.replace("_", " "), x=width, y=top + 15, class_=f"mark {verdict}", text_anchor="end"),
+        element("text", verdict_word(verdict), x=width, y=top + 15, class_=f"mark {verdict}", text_anchor="end"),
         *signs,
         class_="unused" if binary["unused"] else None,
     )
 
 
 def _shortened(path: str) -> str:
-    """Return the file's name, cut in the middle where it would run into the verdict."""
-    name = path.rpartition("/")[2]
+    """Return a path without the library's own folder, cut in the middle where it would run into the verdict."""
+    name = path.partition("/")[2] or path
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 16]}…{name[-15:]}"
 
 
@@ -137,4 +141,4 @@ def _dot(x: float, y: float, *, loads: bool) -> Markup:
 def _in_words(binary: dict[str, Any]) -> str:
     images = ", ".join((*binary["sass"], *binary["ptx"])) or "no listed code"
     unused = f", not used: {binary['unused']}" if binary["unused"] else ""
-    return f"{binary['name']}: {images}; {binary['verdict'].replace('_', ' ')}{unused}."
+    return f"{binary['name']}: {images}; {verdict_word(binary['verdict'])}{unused}."

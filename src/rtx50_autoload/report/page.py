@@ -8,7 +8,7 @@ from typing import Any
 
 from rtx50_autoload.report.markup import Markup, element, joined
 from rtx50_autoload.report.matrix import draw_legend, draw_matrix
-from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others
+from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, verdict_word
 
 __all__ = ["fragment", "page"]
 
@@ -21,8 +21,8 @@ def page(document: dict[str, Any]) -> str:
         Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         Markup('<meta name="color-scheme" content="light dark">'),
         element("title", title),
-        # The page's own background; the rest of the style comes with the fragment.
-        Markup("<style>body{margin:0;background:Canvas}</style>"),
+        # The rest of the style comes with the fragment.
+        Markup("<style>body{margin:0;display:grid;min-height:100vh}</style>"),
     )
     return f"<!doctype html>\n{element('html', head, element('body', fragment(document)), lang='en')}\n"
 
@@ -84,13 +84,17 @@ def _libraries(document: dict[str, Any]) -> list[Markup]:
         )
         for library in document["libraries"]
     ]
-    shown = {library["verdict"] for library in document["libraries"]}
+    shown = {verdict for library in document["libraries"] for verdict in library["verdicts"].values()}
     return [
         element("h2", "Libraries"),
         element("table", element("thead", head), element("tbody", *rows))
         if rows
         else element("p", "None with GPU code."),
-        *(element("p", f"{word}: {meaning}", class_="soft") for word, meaning in MEANINGS.items() if word in shown),
+        *(
+            element("p", f"{verdict_word(word)}: {meaning}", class_="soft")
+            for word, meaning in MEANINGS.items()
+            if word in shown
+        ),
         element("p", others(document), class_="soft"),
     ]
 
@@ -99,7 +103,7 @@ def _verdicts(library: dict[str, Any]) -> Markup:
     several = len(library["verdicts"]) > 1
     return joined(
         [
-            element("div", f"{verdict.replace('_', ' ')}{f' on {device}' if several else ''}", class_=f"mark {verdict}")
+            element("div", f"{verdict_word(verdict)}{f' on {device}' if several else ''}", class_=f"mark {verdict}")
             for device, verdict in library["verdicts"].items()
         ]
     )
@@ -107,7 +111,12 @@ def _verdicts(library: dict[str, Any]) -> Markup:
 
 def _matrices(document: dict[str, Any]) -> list[Markup]:
     cards = [
-        element("section", element("h3", library["name"]), draw_matrix(library), class_="card")
+        element(
+            "section",
+            element("h3", f"{library['name']} on {library['judged_for']}"),
+            draw_matrix(library),
+            class_="card",
+        )
         for library in document["libraries"]
         if library["binaries"]
     ]
@@ -115,6 +124,9 @@ def _matrices(document: dict[str, Any]) -> list[Markup]:
         return []
     return [
         element("h2", "GPU code in the binaries"),
+        element(
+            "p", "A column is a GPU architecture: 120 stands for sm_120. The shaded one is this GPU's.", class_="soft"
+        ),
         draw_legend(),
         element("div", *cards, class_="matrices"),
     ]

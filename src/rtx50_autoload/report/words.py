@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MEANINGS", "headline", "judged_for", "next_steps", "others"]
+__all__ = ["MEANINGS", "headline", "judged_for", "next_steps", "others", "verdict_word"]
 
 #: What the verdicts on a library mean.
 MEANINGS: Final[Mapping[str, str]] = {
@@ -21,14 +21,14 @@ MEANINGS: Final[Mapping[str, str]] = {
     "no_gpu_code": "built for the CPU",
 }
 
-_COUNTED: Final = {"error": "error", "warning": "warning"}
-
 
 def headline(document: dict[str, Any]) -> str:
     """Say in a few words how it stands."""
     counts = Counter(finding["severity"] for finding in document["findings"])
-    parts = [f"{counts[key]} {word}{'' if counts[key] == 1 else 's'}" for key, word in _COUNTED.items() if counts[key]]
-    return " and ".join(parts) or "nothing wrong was found"
+    parts = [
+        f"{counts[word]} {word}{'' if counts[word] == 1 else 's'}" for word in ("error", "warning") if counts[word]
+    ]
+    return f"{' and '.join(parts) or 'Nothing wrong'} found"
 
 
 def judged_for(document: dict[str, Any]) -> list[str]:
@@ -44,6 +44,11 @@ def next_steps(document: dict[str, Any]) -> list[str]:
     """Return what to do, the most important first."""
     steps = (finding["next"] for finding in document["findings"] if finding["severity"] != "info")
     return list(dict.fromkeys(filter(None, steps)))
+
+
+def verdict_word(verdict: str) -> str:
+    """Write a verdict as a person reads it."""
+    return verdict.replace("_", " ")
 
 
 def others(document: dict[str, Any]) -> str:
