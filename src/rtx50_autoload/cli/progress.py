@@ -18,7 +18,9 @@ _Item = TypeVar("_Item")
 def with_progress(binaries: Iterable[_Item]) -> Iterator[_Item]:
     """Find all binaries first, then yield each, and show how far the reader has come."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # Even transient, it would leave an empty line where there is no terminal.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Looking for binaries", total=None)
         found = list(binaries)
         progress.update(task, description="Reading", total=len(found))

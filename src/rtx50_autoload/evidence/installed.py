@@ -74,13 +74,21 @@ def installed_distributions(path: Sequence[str] | None = None) -> Iterator[Insta
     where = {} if path is None else {"path": list(path)}
     seen: set[str] = set()
     for distribution in importlib_metadata.distributions(**where):
-        name: str | None = distribution.metadata["Name"]
-        if name and normalised(name) not in seen:  # an interrupted uninstallation leaves one without a name
+        name, version = _name_and_version(distribution)
+        if name and normalised(name) not in seen:
             seen.add(normalised(name))
-            yield _describe(name, distribution)
+            yield _describe(name, version, distribution)
 
 
-def _describe(name: str, distribution: IDistribution) -> Installed:
+def _name_and_version(distribution: IDistribution) -> tuple[str | None, str | None]:
+    try:
+        metadata = distribution.metadata
+    except (OSError, ValueError):  # a folder without metadata is what an interrupted uninstallation leaves
+        return None, None
+    return metadata.get("Name"), metadata.get("Version")
+
+
+def _describe(name: str, version: str | None, distribution: IDistribution) -> Installed:
     root = Path(str(distribution.locate_file("")))
     recorded = _recorded(distribution)
     trees = list(dict.fromkeys(_source_trees(distribution, root, recorded)))
@@ -89,7 +97,7 @@ def _describe(name: str, distribution: IDistribution) -> Installed:
         binaries.update((path.relative_to(tree.root).as_posix(), path) for path in _loadable_below(tree.folder))
     return Installed(
         name,
-        distribution.version,
+        version,
         "editable" if trees else "record",
         tuple(dict.fromkeys((*(tree.root for tree in trees), root))),
         tuple(sorted(binaries.items())),
@@ -102,10 +110,13 @@ def _recorded(distribution: IDistribution) -> list[str]:
     RECORD is read here, since `Distribution.files` asks the disk for each of torch's 13,000 files and leaves out the
     missing ones. A library that is gone is one that cannot be read.
     """
-    text = distribution.read_text("RECORD")
-    if text is not None:
-        return [row[0] for row in csv.reader(text.splitlines()) if row]
-    return [str(file) for file in distribution.files or ()]
+    try:
+        text = distribution.read_text("RECORD")
+        if text is not None:
+            return [row[0] for row in csv.reader(text.splitlines()) if row]
+        return [str(file) for file in distribution.files or ()]
+    except (ValueError, csv.Error):  # damaged: not UTF-8, or no table
+        return []
 
 
 class _SourceTree(NamedTuple):
