@@ -41,7 +41,7 @@ class Checkup:
 
     @property
     def findings(self) -> list[dict[str, str]]:
-        """What was found: `id`, `severity`, `what`, `why` and `next`, the most important first."""
+        """The findings, each with `id`, `severity`, `what`, `why` and `next`; the most important first."""
         return list(self.document["findings"])
 
     def __repr__(self) -> str:
