@@ -1,7 +1,8 @@
-"""Record what the commands print, for the page commands.md: `python docs/record.py PATH_OF_A_VENV`.
+"""Record what the commands print, for the pages commands.md and doctor.md: `python docs/record.py PATH_OF_A_VENV`.
 
-The environment has to hold the package and torch. Nothing but its own settings is looked at: HOME is the folder that
-the environment lies in, and no variable of ours or of Python's is passed on.
+The environment has to hold the package, torch 2.13.0 (CPU), xformers 0.0.35 and bitsandbytes 0.50.2. Nothing but its
+own settings is looked at: HOME is the folder that the environment lies in, and no variable of ours or of Python's is
+passed on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ def run(venv: Path, arguments: list[str], variables: dict[str, str]) -> subproce
     """Run one command of the environment as a person at a terminal of 88 columns would."""
     environment = {"PATH": os.defpath, "HOME": str(venv.parent), "COLUMNS": "88", "LANG": "C.UTF-8", **variables}
     return subprocess.run(  # noqa: S603 - the command of the environment that the caller names
-        [venv / "bin" / COMMAND, *arguments], env=environment, capture_output=True, encoding="utf-8", check=False
+        [venv / "bin" / COMMAND, *arguments],
+        env=environment,
+        # So that paths of packages are shown without those of this machine.
+        cwd=next(venv.glob("lib/python3*/site-packages")),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
 
 
@@ -51,6 +58,8 @@ def main() -> None:
         "status.txt": terminal(venv, "status"),
         "status-simulated.txt": terminal(venv, "status", **SIMULATED),
         "status.json": as_json(venv, "status", **SIMULATED),
+        "doctor.txt": terminal(venv, "doctor", **SIMULATED),
+        "scan.txt": terminal(venv, "scan", "xformers", "--device", "12.0"),
         "demo.txt": terminal(venv, "demo"),
         "demo.json": as_json(venv, "demo"),
         "switch.txt": "\n".join((terminal(venv, "disable"), terminal(venv, "status"), terminal(venv, "enable"))),

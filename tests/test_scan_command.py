@@ -17,8 +17,7 @@ from rtx50_autoload.evidence.devices import Device, Survey
 def _no_devices(monkeypatch, tmp_path):
     for name in ("CUDA_DISABLE_PTX_JIT", "CUDA_DISABLE_JIT", "CUDA_FORCE_PTX_JIT", "CUDA_FORCE_JIT"):
         monkeypatch.delenv(name, raising=False)
-    survey = Survey((), None, "NVML is not there.")
-    monkeypatch.setattr(scan, "_survey", lambda: survey)
+    set_devices(monkeypatch, reason="NVML is not there.")
     monkeypatch.setattr("rtx50_autoload.evidence.imagecache.cache_file", lambda: tmp_path / "cache" / "images.json")
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -30,6 +29,10 @@ def libraries(tmp_path):
     (folder / "native.so").write_bytes(elf([container("sm_90", "sm_120")]))
     (folder / "host.so").write_bytes(elf())
     return folder
+
+
+def set_devices(monkeypatch, *devices, driver=None, reason=""):
+    monkeypatch.setattr("rtx50_autoload.evidence.devices.survey", lambda _simulated: Survey(devices, driver, reason))
 
 
 def run(*arguments):
@@ -82,8 +85,7 @@ def test_the_environments_switches_count(libraries, monkeypatch):
 
 def test_the_first_device_here_is_the_default(libraries, monkeypatch, capsys):
     device = Device(0, "NVIDIA GeForce RTX 4090", (8, 9), "nvml", None)
-    survey = Survey((device,), "570.124.06", "")
-    monkeypatch.setattr(scan, "_survey", lambda: survey)
+    set_devices(monkeypatch, device, driver="570.124.06")
     assert run(libraries) == 1
     assert "compute capability 8.9, driver 570: device 0, NVIDIA GeForce RTX 4090" in capsys.readouterr().out
 

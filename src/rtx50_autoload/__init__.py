@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .activation import activate, deactivate, masquerade, truth
+    from .checkup import doctor
     from .errors import RTX50Error
     from .state import status, true_capability
 
@@ -19,6 +20,7 @@ __all__ = [
     "__version__",
     "activate",
     "deactivate",
+    "doctor",
     "masquerade",
     "status",
     "true_capability",
@@ -31,6 +33,7 @@ _HOME = {
     "RTX50Error": "errors",
     "activate": "activation",
     "deactivate": "activation",
+    "doctor": "checkup",
     "masquerade": "activation",
     "status": "state",
     "true_capability": "state",

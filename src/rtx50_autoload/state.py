@@ -83,15 +83,7 @@ def status() -> dict[str, Any]:
             {"path": str(file.path), "present": file.present, "matches_record": file.matches_record}
             for file in startup_files()
         ],
-        "devices": [
-            {
-                "index": device.index,
-                "name": device.name,
-                "capability": list(device.capability),
-                "source": device.source,
-            }
-            for device in survey.devices
-        ],
+        "devices": [device.as_json() for device in survey.devices],
         "device_reason": survey.reason,
         "callers": _callers(loader) if off is None else [],
         "adjustments": _adjustments(loader) if off is None else [],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 
-from . import scan
+from . import doctor, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         place.add_argument("--venv", metavar="PATH", help="this environment instead of the one that runs the command")
         place.add_argument("--user", action="store_true", help="all environments of this user")
         command.set_defaults(run=_switch)
+    doctor.add_parser(commands)
     scan.add_parser(commands)
     return parser
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import argparse
+=======
+>>>>>>> doctor
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rtx50_autoload.capability import parse_capability
-from rtx50_autoload.evidence.arch import driver_branch
+from rtx50_autoload.cli.device_arguments import add_device_arguments
 
 if TYPE_CHECKING:
+<<<<<<< HEAD
     from rtx50_autoload.capability import Capability
     from rtx50_autoload.evidence.devices import Survey
     from rtx50_autoload.evidence.verdict import Target
+=======
+    import argparse
+>>>>>>> doctor
 
 __all__ = ["add_parser", "run"]
 
 _NOTHING_WRONG: Final = 0
 _FINDINGS: Final = 1
-
-#: The capability of every RTX 50-series GPU, asked about where there is no device to ask.
-_RTX_50: Final = (12, 0)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,18 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "read, 2 usage.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, a folder or a wheel")
-    parser.add_argument(
-        "--device",
-        type=_capability,
-        metavar="CAPABILITY",
-        help="the compute capability to judge for, such as 12.0 (default: that of the first device here)",
-    )
-    parser.add_argument(
-        "--driver",
-        type=_driver,
-        metavar="VERSION",
-        help="the driver to judge for, such as 570.124.06 (default: the one here; with --device, any)",
-    )
+    add_device_arguments(parser, "that of the first device here")
     parser.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     parser.add_argument("--no-cache", action="store_true", help="read every file anew and keep nothing")
     parser.set_defaults(run=run)
@@ -64,15 +56,17 @@ def run(arguments: argparse.Namespace) -> int:
     # A command imports what it needs: the parser of every other command is built without these.
     from rtx50_autoload.cli.scan_console import scan_with_progress, show_results  # noqa: PLC0415
     from rtx50_autoload.evidence.imagecache import ImageCache  # noqa: PLC0415
+    from rtx50_autoload.evidence.subject import subjects, survey_devices  # noqa: PLC0415
     from rtx50_autoload.evidence.verdict import FINDINGS  # noqa: PLC0415
 
-    target, reason = _target(arguments.device, arguments.driver)
-    results = scan_with_progress(arguments.paths, target, None if arguments.no_cache else ImageCache())
+    subject = subjects(survey_devices(), arguments.device, arguments.driver)[0]
+    results = scan_with_progress(arguments.paths, subject.target, None if arguments.no_cache else ImageCache())
     if arguments.json:
         print(json.dumps([result.as_json() for result in results], indent=2))  # noqa: T201
     else:
-        show_results(results, target, reason)
+        show_results(results, subject)
     return _FINDINGS if any(result.judgement.verdict in FINDINGS for result in results) else _NOTHING_WRONG
+<<<<<<< HEAD
 
 
 def _target(capability: Capability | None, driver: int | None) -> tuple[Target, str]:
@@ -112,3 +106,5 @@ def _driver(text: str) -> int:
         return driver_branch(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+=======
+>>>>>>> doctor

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from rtx50_autoload.capability import format_capability
+from rtx50_autoload.cli.progress import with_progress
+from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.arch import Code
 from rtx50_autoload.evidence.scan import find_files, scan_file
 from rtx50_autoload.evidence.verdict import Verdict
@@ -23,19 +24,10 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.evidence.imagecache import ImageCache
     from rtx50_autoload.evidence.scan import ScanResult
+    from rtx50_autoload.evidence.subject import Subject
     from rtx50_autoload.evidence.verdict import Target
 
 __all__ = ["scan_with_progress", "show_results"]
-
-_STYLES: Final = {
-    Verdict.NATIVE: "green",
-    Verdict.JIT: "yellow",
-    Verdict.PARTIAL: "bold yellow",
-    Verdict.IMPOSSIBLE: "bold red",
-    Verdict.UNKNOWN: "dim",
-    Verdict.UNREADABLE: "bold red",
-    Verdict.NO_GPU_CODE: "dim",
-}
 
 
 def scan_with_progress(paths: Iterable[Path], target: Target, cache: ImageCache | None) -> list[ScanResult]:
@@ -47,26 +39,21 @@ def scan_with_progress(paths: Iterable[Path], target: Target, cache: ImageCache 
     """
     given = dict.fromkeys(paths)
     results: list[ScanResult] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Looking for binaries", total=None)
-        files = list(find_files(given))
-        progress.update(task, description="Reading", total=len(files))
-        try:
-            for file in files:
-                results += scan_file(file, target, cache, named=file in given)
-                progress.advance(task)
-        finally:
-            if cache is not None:
-                cache.save()
+    try:
+        for file in with_progress(find_files(given)):
+            results += scan_file(file, target, cache, named=file in given)
+    finally:
+        if cache is not None:
+            cache.save()
     return results
 
 
-def show_results(results: Sequence[ScanResult], target: Target, reason: str) -> None:
+def show_results(results: Sequence[ScanResult], subject: Subject) -> None:
     """Print the binaries with GPU code and how many there are of each verdict."""
     console = Console(highlight=False, markup=False, emoji=False)
+    target = subject.target
     driver = "" if target.driver is None else f", driver {target.driver}"
-    console.print(f"Judged for compute capability {format_capability(target.capability)}{driver}: {reason}.")
+    console.print(f"Judged for compute capability {format_capability(target.capability)}{driver}: {subject.reason}.")
     shown = [result for result in results if result.judgement.verdict is not Verdict.NO_GPU_CODE]
     for place, group in groupby(shown, lambda result: _split(result)[0]):
         console.print()
@@ -87,7 +74,7 @@ def _table(results: Iterable[ScanResult]) -> Table:
     for result in results:
         verdict = result.judgement.verdict
         images = " ".join((*result.code.images(Code.SASS), *result.code.images(Code.PTX)))
-        table.add_row(_split(result)[1], Text(verdict.value, _STYLES[verdict]), result.judgement.reason, images or "-")
+        table.add_row(_split(result)[1], Text(verdict.value, STYLES[verdict]), result.judgement.reason, images or "-")
     return table
 
 

@@ -33,6 +33,15 @@ class Device:
     #: ``GPU-…`` or, for a part of a GPU, ``MIG-…``; None where it is not known.
     uuid: str | None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``status --json`` and ``doctor --json`` print of it: no UUID, for such output is shared."""
+        return {
+            "index": self.index,
+            "name": self.name,
+            "capability": list(self.capability),
+            "source": self.source,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +43,11 @@ class ScanResult:
     code: GpuCode
     judgement: Judgement
     is_wheel_member: bool = False
+
+    def judged_for(self, target: Target) -> ScanResult:
+        """Return the same binary with the verdict for another device."""
+        inside = self.path.rpartition(_MEMBER_SEPARATOR)[2] if self.is_wheel_member else self.path
+        return replace(self, judgement=judge(self.code, target, os.path.basename(inside)))  # noqa: PTH119 - a member's too
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as ``scan --json`` prints it."""

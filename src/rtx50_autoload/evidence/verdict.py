@@ -15,14 +15,14 @@ from rtx50_autoload.evidence.arch import Code, JitSwitches, driver_compiles, loa
 from rtx50_autoload.evidence.fatbin import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rtx50_autoload.capability import Capability
     from rtx50_autoload.evidence.arch import PtxIsa
     from rtx50_autoload.evidence.fatbin import Container, Image
     from rtx50_autoload.evidence.gpucode import GpuCode
 
-__all__ = ["FINDINGS", "Judgement", "Outcome", "Target", "Verdict", "judge"]
+__all__ = ["FINDINGS", "Judgement", "Outcome", "Target", "Verdict", "combine", "judge"]
 
 
 class Outcome(str, enum.Enum):
@@ -76,8 +76,13 @@ class Judgement:
     #: One sentence for people.
     reason: str
     modules: Mapping[Outcome, int] = field(default_factory=dict)
-    #: The first driver branch that compiles all PTX that the device needs; None where it needs none.
-    driver_min: int | None = None
+    #: The newest version of PTX that the device needs compiled; None where it needs none.
+    newest_ptx: PtxIsa | None = None
+
+    @property
+    def driver_min(self) -> int | None:
+        """The first driver branch that compiles all PTX that the device needs; None where it needs none."""
+        return None if self.newest_ptx is None else minimum_driver(self.newest_ptx)
 
 
 #: Libraries with modules for single GPUs, among which their own host code picks (cuBLASLt 12.8 has 19 modules that hold
@@ -114,8 +119,38 @@ def judge(code: GpuCode, target: Target, name: str = "") -> Judgement:
         _verdict(modules, picks=name.removeprefix("lib").startswith(_PICKS_ITS_MODULES)),
         _reason(modules, newest, target),
         modules,
-        driver_min=None if newest is None else minimum_driver(newest),
+        newest,
     )
+
+
+def combine(judgements: Iterable[Judgement], target: Target) -> Judgement:
+    """Judge several binaries as the one library that they make up.
+
+    A binary with code for other GPUs only is no gap beside one that loads, as it is with modules.
+    """
+    with_code = [judgement for judgement in judgements if judgement.verdict is not Verdict.NO_GPU_CODE]
+    judged = [judgement for judgement in with_code if not _is_wholly_for_other_gpus(judgement)] or with_code
+    damaged = next((judgement for judgement in judged if judgement.verdict is Verdict.UNREADABLE), None)
+    if damaged is not None:
+        return damaged
+    if not judged:
+        return Judgement(Verdict.NO_GPU_CODE, "it holds no GPU code")
+    modules = {outcome: sum(judgement.modules.get(outcome, 0) for judgement in judged) for outcome in Outcome}
+    newest = max((judgement.newest_ptx for judgement in judged if judgement.newest_ptx is not None), default=None)
+    verdicts = {judgement.verdict for judgement in judged}
+    return Judgement(_verdict_of_all(verdicts), _reason(modules, newest, target), modules, newest)
+
+
+def _is_wholly_for_other_gpus(judgement: Judgement) -> bool:
+    return judgement.verdict is Verdict.IMPOSSIBLE and not judgement.modules.get(Outcome.MISSING)
+
+
+def _verdict_of_all(verdicts: set[Verdict]) -> Verdict:
+    if len(verdicts) == 1:
+        return verdicts.pop()
+    if verdicts & {Verdict.IMPOSSIBLE, Verdict.PARTIAL}:
+        return Verdict.PARTIAL
+    return Verdict.UNKNOWN if Verdict.UNKNOWN in verdicts else Verdict.JIT
 
 
 def _is_module(container: Container, relocatable: Sequence[Container]) -> bool:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Literal
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from rtx50_autoload.knowledge import read_tables, within
 
 __all__ = ["Profile", "Rule", "belongs", "load_profiles", "profile_of"]
 
@@ -31,18 +26,8 @@ class Rule:
 
     def holds(self, version: str | None) -> bool:
         """Tell whether the rule speaks of this version; None where no distribution tells one."""
-        if not self.versions:
-            return True
-        if version is None:
-            return self.unversioned
-        from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - only where a version has to be compared
-        from packaging.version import InvalidVersion, Version  # noqa: PLC0415
-
-        try:
-            # Source builds carry development and local versions; they count like the release that they lead to.
-            return SpecifierSet(self.versions, prereleases=True).contains(Version(version))
-        except InvalidVersion:
-            return self.unversioned
+        held = within(version, self.versions)
+        return self.unversioned if held is None else held
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +58,13 @@ def load_profiles() -> tuple[Profile, ...]:
         TypeError: a key of the file is unknown or missing (the tests read the file, so a release's is sound).
 
     """
-    text = files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8")
     return tuple(
         Profile(
             modules=tuple(entry.pop("modules")),
             rules=tuple(Rule(adjust=tuple(rule.pop("adjust", ())), **rule) for rule in entry.pop("rule")),
             **entry,
         )
-        for entry in tomllib.loads(text)["profile"]
+        for entry in read_tables(__package__, "profiles.toml")["profile"]
     )
 
 

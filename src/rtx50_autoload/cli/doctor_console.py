@@ -1,0 +1,67 @@
+"""What a person sees of an examination at the terminal, from 60 columns up."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rtx50_autoload.cli.verdict_styles import STYLES
+from rtx50_autoload.evidence.verdict import Verdict
+from rtx50_autoload.printable import printable
+from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, verdict_word
+
+__all__ = ["show_examination"]
+
+_SEVERITY_STYLES: Final = {"error": "bold red", "warning": "bold yellow", "info": "dim"}
+
+
+def show_examination(document: dict[str, Any]) -> None:
+    """Print what ``doctor --json`` gives."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    for line in judged_for(document):
+        console.print(printable(line))
+    console.print()
+    if document["libraries"]:
+        console.print(_libraries(document))
+    shown = {verdict for library in document["libraries"] for verdict in library["verdicts"].values()}
+    for verdict, meaning in MEANINGS.items():
+        if verdict in shown:
+            console.print(Text(f"{verdict_word(verdict)}: {meaning}", "dim"))
+    console.print(Text(others(document), "dim"))
+    for finding in document["findings"]:
+        console.print()
+        severity = Text(f"{finding['severity']}: ", _SEVERITY_STYLES[finding["severity"]])
+        console.print(Text.assemble(severity, (printable(finding["what"]), "bold")))
+        console.print(Padding(Text(printable(finding["why"])), (0, 0, 0, 2), expand=False))
+    console.print()
+    console.print(Text(f"{headline(document)}.", "green" if document["ok"] else "bold"))
+    steps = next_steps(document)
+    if steps:
+        console.print(Text("Next:", "bold"))
+        console.print(_numbered(steps))
+
+
+def _numbered(steps: list[str]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for number, step in enumerate(steps, start=1):
+        table.add_row(f"{number}.", printable(step))
+    return table
+
+
+def _libraries(document: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("library", overflow="fold")
+    several = len(document["judged_for"]) > 1
+    for subject in document["judged_for"]:
+        table.add_column(subject["capability"] if several else "verdict", no_wrap=True)
+    table.add_column("why", ratio=1)
+    for library in document["libraries"]:
+        verdicts = [Text(verdict_word(verdict), STYLES[Verdict(verdict)]) for verdict in library["verdicts"].values()]
+        name = f"{library['name']} {library['version'] or ''}".rstrip()
+        table.add_row(printable(name), *verdicts, printable(library["idle"] or library["reason"]))
+    return table

@@ -1,0 +1,92 @@
+"""The examination of an environment: devices, libraries, and what follows from both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from rtx50_autoload import __version__
+from rtx50_autoload.evidence.finding import Finding, Severity
+from rtx50_autoload.evidence.inventory import take_inventory
+from rtx50_autoload.evidence.library_findings import library_findings
+from rtx50_autoload.evidence.subject import subjects, survey_devices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from rtx50_autoload.capability import Capability
+    from rtx50_autoload.evidence.devices import Survey
+    from rtx50_autoload.evidence.imagecache import ImageCache
+    from rtx50_autoload.evidence.inventory import Inventory, Reader
+    from rtx50_autoload.evidence.subject import Subject
+
+__all__ = ["FINDING_SOURCES", "Examination", "examine"]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found out about this environment."""
+
+    survey: Survey
+    #: What the libraries were judged for.
+    subjects: tuple[Subject, ...]
+    inventory: Inventory
+    #: The most important first.
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return all(finding.severity is Severity.INFO for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``doctor --json`` prints."""
+        return {
+            "rtx50_autoload": __version__,
+            "devices": [device.as_json() for device in self.survey.devices],
+            "device_reason": self.survey.reason,
+            "driver": self.survey.driver,
+            "judged_for": [subject.as_json() for subject in self.subjects],
+            "libraries": [library.as_json() for library in self.inventory.libraries],
+            "others": self.inventory.others,
+            "findings": [finding.as_json() for finding in self.findings],
+            "ok": self.ok,
+        }
+
+
+#: Looks at what was found and says what follows.
+FindingSource: TypeAlias = "Callable[[Survey, Inventory], Iterable[Finding]]"
+
+
+def _from_libraries(_survey: Survey, inventory: Inventory) -> Iterator[Finding]:
+    return library_findings(inventory.libraries)
+
+
+#: Where findings come from; within one severity they are shown in this order.
+#: SEAM: the findings about driver, CUDA libraries, toolkit and versions (evidence.environment) join here.
+FINDING_SOURCES: Final[tuple[FindingSource, ...]] = (_from_libraries,)
+
+
+def examine(
+    device: Capability | None = None,
+    driver: int | None = None,
+    cache: ImageCache | None = None,
+    reader: Reader = iter,
+    more_sources: Sequence[FindingSource] = (),
+) -> Examination:
+    """Examine this environment; CUDA is not initialised, and no library imported.
+
+    Args:
+        device: judge for this capability rather than for the devices here.
+        driver: the driver's branch to judge for, by default the one here.
+        cache: where to look first for what binaries hold; it is saved.
+        reader: goes through the binaries while they are read.
+        more_sources: of findings, beside `FINDING_SOURCES`.
+
+    """
+    survey = survey_devices()
+    judged_for = subjects(survey, device, driver)
+    inventory = take_inventory(judged_for, cache, reader)
+    findings = [finding for source in (*FINDING_SOURCES, *more_sources) for finding in source(survey, inventory)]
+    findings.sort(key=lambda finding: list(Severity).index(finding.severity))
+    return Examination(survey, judged_for, inventory, tuple(findings))

@@ -1,0 +1,16 @@
+"""Text from outside (file names, metadata, errors) in a form that can be shown."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["printable"]
+
+# Control characters move a terminal's cursor or are no XML; surrogates stand for bytes that are no UTF-8; the
+# directional marks show a name other than it is.
+_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def printable(text: str) -> str:
+    r"""Write what cannot be shown as Python does, such as ``\x1b``."""
+    return _UNSHOWABLE.sub(lambda match: repr(match[0])[1:-1], text)

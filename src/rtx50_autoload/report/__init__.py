@@ -1,0 +1,1 @@
+"""What an examination looks like in a browser or a notebook."""
