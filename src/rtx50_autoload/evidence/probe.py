@@ -457,7 +457,8 @@ else:
 
     def _end_group(process: subprocess.Popen[bytes]) -> None:
         """End a process with those that it has started."""
-        # No such process: all of them have ended. macOS says "not permitted" of a group of zombies.
+        # No such process: all of them have ended (their number is not given out again at once). macOS says "not
+        # permitted" of a group of zombies.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -532,7 +533,11 @@ def _finding(
     severity: Severity, subject: str, state: State, results: Sequence[ProbeResult], report: ProbeReport
 ) -> Finding:
     first = results[0]
-    tried = [result for result in report.results if result.library == first.library]
+    tried = [
+        result
+        for result in report.results
+        if result.library == first.library and result.state is not State.NOT_INSTALLED
+    ]
     causes = dict.fromkeys(_cause(result) for result in results)
     return Finding(
         id=f"probe-{subject.replace('_', '-')}-{state.value.replace(' ', '-')}",
@@ -545,7 +550,8 @@ def _finding(
 
 
 def _cause(result: ProbeResult) -> str:
-    clauses = [str(result.error)] if result.error else []
+    clauses = [str(result.error).rstrip(".")] if result.error else []
     if result.why:
-        clauses.append(f"{result.why[0].upper()}{result.why[1:]}" if not clauses else result.why)
-    return f"{' - '.join(clauses) or 'No reason is known'}."
+        clauses.append(result.why)
+    sentence = " - ".join(clauses)
+    return f"{sentence[:1].upper()}{sentence[1:]}."
