@@ -52,7 +52,11 @@ def opens(index):
 
 {body}
 
-child.main(sys.argv[1:], [child.Probe(name, "what " + name, "lib", run, **more) for name, run, more in table], opens)
+child.main(
+    sys.argv[1:],
+    [child.Probe(name, "what " + name, "lib", run, **{{"requires": "json", **more}}) for name, run, more in table],
+    opens,
+)
 """
 
 
@@ -473,6 +477,20 @@ def test_an_interpreter_that_cannot_be_run_is_the_reason(run_table, monkeypatch,
     report = run_table("table = []")
     assert (report.usable, report.obstacle) == (False, "no-child")
     assert "a child interpreter cannot be run" in report.reason
+
+
+def test_a_machine_without_a_place_for_temporary_files_is_the_reason(run_table, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no-folder"))
+    report = run_table("table = []")
+    assert (report.usable, report.obstacle) == (False, "no-folder")
+
+
+def test_an_error_of_the_caller_reaches_the_caller(run_table):
+    def cannot_print(_):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run_table('table = [("works", lambda lab: good, {})]', on_result=cannot_print)
 
 
 def test_compilers_caches_are_the_runs_own_and_removed(run_table):

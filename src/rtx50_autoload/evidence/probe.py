@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from enum import Enum
@@ -33,7 +33,7 @@ from rtx50_autoload.evidence.finding import Finding, Severity
 from rtx50_autoload.evidence.known_errors import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rtx50_autoload.capability import Capability
 
@@ -199,10 +199,7 @@ def run_probes(
     """Do what `probe` does with another child program, one that calls `main` of `probe_child` with its own table."""
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
     run = _Run(program, _Limits(start_limit, time_limit), device, on_result or (lambda _: None))
-    try:
-        run.drive()
-    except OSError as error:
-        run.stop("no-child", f"a child interpreter cannot be run ({error})")
+    run.drive()
     if not run.planned:
         return ProbeReport((), f"Nothing was run on a GPU: {run.problem}.", date, obstacle=run.obstacle)
     name, capability, driver = run.about.get("device"), run.about.get("capability"), None
@@ -264,7 +261,12 @@ class _Run:
 
     def drive(self) -> None:
         """Start children until every probe has a result."""
-        with TemporaryDirectory(prefix="rtx50-probe-", ignore_cleanup_errors=True) as scratch:
+        try:
+            folder = TemporaryDirectory(prefix="rtx50-probe-", ignore_cleanup_errors=True)
+        except OSError as error:
+            self.stop("no-folder", f"there is no place for temporary files ({error})")
+            return
+        with folder as scratch:
             environment = {
                 **os.environ,
                 # A kernel from the cache would prove nothing of the compiler, and what is compiled here is of no use
@@ -276,7 +278,12 @@ class _Run:
             }
             while not self.problem and (self._pending or not self.planned):
                 before = len(self.results)
-                with _running([*self._command, *self._pending], environment) as child:
+                try:
+                    child = _Child([*self._command, *self._pending], environment)
+                except OSError as error:
+                    self.stop("no-child", f"a child interpreter cannot be run ({error})")
+                    return
+                with closing(child):
                     self._listen(child)
                 if len(self.results) == before and not self.problem:
                     self.stop("child-ended", "the child interpreter ended without running anything")
@@ -291,18 +298,21 @@ class _Run:
         """Keep what a child tells, and find out why it tells no more."""
         self._ready, self._running = False, ""
         try:
-            while event := child.receive(self._limits.probe if self._ready else self._limits.start):
+            while event := child.receive(self._patience()):
                 self._hear(event.pop("event"), event)
-                if self.problem or (self._ready and not self._pending):
-                    return
         except TimeoutError:
             self._silent()
         else:
             if self._running:
                 self._fail(self._running, child.last_words(), None)
-            elif not self._ready:
+            elif not self._ready and not self.problem:
                 words = child.last_words()
                 self.stop("child-ended", f"the child interpreter ended before CUDA was initialised ({words})")
+
+    def _patience(self) -> float:
+        if self.problem or (self._ready and not self._pending):
+            return _GRACE
+        return self._limits.probe if self._ready else self._limits.start
 
     def _hear(self, kind: str, event: dict[str, Any]) -> None:
         """Act on an event."""
@@ -324,7 +334,7 @@ class _Run:
         if self._running:
             why = f"it gave no answer within {self._limits.probe:g} seconds"
             self._keep(self._running, State.HANGS, why=why, next="Try once more with a longer time limit.")
-        elif not self._ready:
+        elif not self._ready and not self.problem:
             self.stop("hangs", f"importing torch and initialising CUDA took over {self._limits.start:g} seconds")
 
     def _take(self, name: str, state: str, error: Mapping[str, Any] | None = None, **figures: Any) -> None:  # noqa: ANN401
@@ -379,7 +389,7 @@ class _Child:
         for reader in self._readers:
             reader.start()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """End it with all that it has started."""
         # Even where the child itself is gone: what it has started may be there still.
         _end_group(self._process)
@@ -409,7 +419,7 @@ class _Child:
             code = self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:
             return ProbeError("no end", "it closed its output and did not end")
-        self._readers[1].join(_GRACE)
+        self.close()  # what it has started would keep its stderr open
         text = self._tail.decode("utf-8", "replace").strip()
         return ProbeError(_name_of_exit(code), text.rpartition("\n")[2], text=text)
 
@@ -427,15 +437,6 @@ class _Child:
         with stderr:
             for piece in iter(lambda: os.read(stderr.fileno(), 1 << 16), b""):
                 self._tail = (self._tail + piece)[-_TAIL:]
-
-
-@contextmanager
-def _running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[_Child]:
-    child = _Child(command, environment)
-    try:
-        yield child
-    finally:
-        child.end()
 
 
 if sys.platform == "win32":

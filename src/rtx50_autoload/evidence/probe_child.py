@@ -356,13 +356,13 @@ def main(
         say("result", name=probe.name, **result)
         if result["state"] == "wrong numbers" or (result["state"] == "fails" and not lab.healthy()):
             break
-    faulthandler.cancel_dump_traceback_later()
 
 
 def take_stdout() -> TextIO:
     """Keep stdout for ourselves, and lead to stderr whatever else this process prints there, C++ code included."""
     sys.stdout.flush()
-    channel = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
+    # Open to the very end: the parent takes its closing for the end of this process.
+    channel = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n", closefd=False)
     os.dup2(2, 1)
     channel.write("\n")  # a start-up file may have printed something without an end of line
     return channel
