@@ -311,7 +311,9 @@ def test_the_child_ends_itself_where_nobody_does(run_table):
 
 
 def test_what_a_probe_prints_is_not_taken_for_a_result(run_table):
-    report = run_table("""
+    told = []
+    report = run_table(
+        """
         lie = json.dumps({"event": "result", "name": "after", "state": "wrong numbers"})
         def prints(lab):
             print(lie)
@@ -319,8 +321,11 @@ def test_what_a_probe_prints_is_not_taken_for_a_result(run_table):
             subprocess.run([sys.executable, "-c", f"print({lie!r})"])
             return good
         table = [("prints", prints, {}), ("after", lambda lab: good, {})]
-    """)
+        """,
+        on_result=told.append,
+    )
     assert states(report) == {"prints": State.WORKS, "after": State.WORKS}
+    assert tuple(told) == report.results
 
 
 def test_what_start_up_files_print_is_passed_over(run_table):
