@@ -89,7 +89,9 @@ class RunTable:
 
 
 @pytest.fixture
-def run_table(tmp_path):
+def run_table(tmp_path, monkeypatch):
+    # What NVML says is kept for the process, where other tests ask too; and a GPU here is not the table's.
+    monkeypatch.setattr(probe_module, "survey", lambda: Survey((), None, "No NVML."))
     return RunTable(tmp_path)
 
 
@@ -165,8 +167,7 @@ def test_the_report_is_strict_json(run_table):
     assert set(told) >= {"reason", "obstacle", "device", "capability", "driver", "torch", "cuda", "date"}
 
 
-def test_the_report_says_where_it_ran(run_table, monkeypatch):
-    monkeypatch.setattr(probe_module, "survey", lambda: Survey((), None, "No NVML."))
+def test_the_report_says_where_it_ran(run_table):
     report = run_table('table = [("works", lambda lab: good, {})]')
     assert (report.device, report.capability, report.torch, report.cuda) == ("A GPU", (12, 0), "2.13.0", "13.0")
     assert report.reason == "Run on A GPU (12.0), torch 2.13.0, CUDA 13.0."
