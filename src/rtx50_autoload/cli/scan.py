@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-import argparse
-=======
->>>>>>> doctor
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,13 +9,7 @@ from typing import TYPE_CHECKING, Final
 from rtx50_autoload.cli.device_arguments import add_device_arguments
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-    from rtx50_autoload.capability import Capability
-    from rtx50_autoload.evidence.devices import Survey
-    from rtx50_autoload.evidence.verdict import Target
-=======
     import argparse
->>>>>>> doctor
 
 __all__ = ["add_parser", "run"]
 
@@ -66,45 +56,3 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show_results(results, subject)
     return _FINDINGS if any(result.judgement.verdict in FINDINGS for result in results) else _NOTHING_WRONG
-<<<<<<< HEAD
-
-
-def _target(capability: Capability | None, driver: int | None) -> tuple[Target, str]:
-    """Return what to judge against and why that."""
-    from rtx50_autoload.evidence.arch import JitSwitches  # noqa: PLC0415
-    from rtx50_autoload.evidence.verdict import Target  # noqa: PLC0415
-
-    switches = JitSwitches.from_environment()
-    if capability is not None:
-        return Target(capability, driver, switches), "as asked for"
-    survey = _survey()
-    if not survey.devices:
-        why = survey.reason.rstrip(".")
-        return Target(_RTX_50, driver, switches), f"an RTX 50-series GPU, since there is no device: {why}"
-    device = survey.devices[0]
-    if driver is None and survey.driver is not None:
-        driver = driver_branch(survey.driver)
-    return Target(device.capability, driver, switches), f"device {device.index}, {device.name}"
-
-
-def _survey() -> Survey:
-    from rtx50_autoload.activation import current  # noqa: PLC0415
-    from rtx50_autoload.autoloader import Autoloader  # noqa: PLC0415
-
-    return (current() or Autoloader()).survey
-
-
-def _capability(text: str) -> Capability:
-    try:
-        return parse_capability(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _driver(text: str) -> int:
-    try:
-        return driver_branch(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-=======
->>>>>>> doctor
