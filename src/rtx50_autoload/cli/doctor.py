@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
+    from rtx50_autoload.evidence.probe import ProbeReport
+
 __all__ = ["ReportFileError", "add_parser", "run"]
 
 
@@ -54,11 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     from rtx50_autoload.evidence.doctor import examine  # noqa: PLC0415
     from rtx50_autoload.evidence.imagecache import ImageCache  # noqa: PLC0415
 
-    if arguments.probe:
-        # SEAM: the findings of evidence.probe become `more_sources` of `examine` below.
-        raise UsageError("--probe is not part of this version yet")
     cache = None if arguments.no_cache else ImageCache()
-    document = examine(arguments.device, arguments.driver, cache, with_progress).as_json()
+    probes = _run_probes() if arguments.probe else None
+    document = examine(arguments.device, arguments.driver, cache, with_progress, probes).as_json()
     if arguments.html is not None:
         _write_page(arguments.html, document)
     if arguments.json:
@@ -66,6 +66,19 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show_examination(document)
     return 0 if document["ok"] else 1
+
+
+def _run_probes() -> ProbeReport:
+    """Compute on the GPU, and show on a terminal how far that has come."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from rtx50_autoload.evidence.probe import probe  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return probe()
+    with console.status("Computing on the GPU, in processes of their own") as status:
+        return probe(on_result=lambda result: status.update(f"Computed {result.name}: {result.state.value}"))
 
 
 def _write_page(file: Path, document: dict[str, Any]) -> None:

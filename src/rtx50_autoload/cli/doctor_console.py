@@ -13,10 +13,11 @@ from rich.text import Text
 from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.verdict import Verdict
 from rtx50_autoload.printable import printable
-from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, verdict_word
+from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, probe_detail, verdict_word
 
 __all__ = ["show_examination"]
 
+_PROBE_STYLES: Final = {"works": "green", "not installed": "dim"}
 _SEVERITY_STYLES: Final = {"error": "bold red", "warning": "bold yellow", "info": "dim"}
 
 
@@ -33,6 +34,10 @@ def show_examination(document: dict[str, Any]) -> None:
         if verdict in shown:
             console.print(Text(f"{verdict_word(verdict)}: {meaning}", "dim"))
     console.print(Text(others(document), "dim"))
+    if document["probes"] is not None:
+        console.print()
+        console.print(printable(document["probes"]["reason"]))
+        console.print(_probes(document["probes"]))
     for finding in document["findings"]:
         console.print()
         severity = Text(f"{finding['severity']}: ", _SEVERITY_STYLES[finding["severity"]])
@@ -50,6 +55,17 @@ def _numbered(steps: list[str]) -> Table:
     table = Table.grid(padding=(0, 1))
     for number, step in enumerate(steps, start=1):
         table.add_row(f"{number}.", printable(step))
+    return table
+
+
+def _probes(report: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_header=bool(report["results"]))
+    for column in ("computation", "library", "result"):
+        table.add_column(column, overflow="fold")
+    table.add_column("detail", ratio=1)
+    for result in report["results"]:
+        state = Text(result["state"], _PROBE_STYLES.get(result["state"], "bold red"))
+        table.add_row(result["name"], printable(result["library"]), state, printable(probe_detail(result)))
     return table
 
 

@@ -9,15 +9,17 @@ from rtx50_autoload import __version__
 from rtx50_autoload.evidence.finding import Finding, Severity
 from rtx50_autoload.evidence.inventory import take_inventory
 from rtx50_autoload.evidence.library_findings import library_findings
+from rtx50_autoload.evidence.probe import findings as probe_findings
 from rtx50_autoload.evidence.subject import subjects, survey_devices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from rtx50_autoload.capability import Capability
     from rtx50_autoload.evidence.devices import Survey
     from rtx50_autoload.evidence.imagecache import ImageCache
     from rtx50_autoload.evidence.inventory import Inventory, Reader
+    from rtx50_autoload.evidence.probe import ProbeReport
     from rtx50_autoload.evidence.subject import Subject
 
 __all__ = ["FINDING_SOURCES", "Examination", "examine"]
@@ -33,6 +35,8 @@ class Examination:
     inventory: Inventory
     #: The most important first.
     findings: tuple[Finding, ...]
+    #: What was computed on a GPU; None where that was not asked for.
+    probes: ProbeReport | None = None
 
     @property
     def ok(self) -> bool:
@@ -50,6 +54,7 @@ class Examination:
             "libraries": [library.as_json() for library in self.inventory.libraries],
             "others": self.inventory.others,
             "findings": [finding.as_json() for finding in self.findings],
+            "probes": None if self.probes is None else self.probes.as_json(),
             "ok": self.ok,
         }
 
@@ -72,7 +77,7 @@ def examine(
     driver: int | None = None,
     cache: ImageCache | None = None,
     reader: Reader = iter,
-    more_sources: Sequence[FindingSource] = (),
+    probes: ProbeReport | None = None,
 ) -> Examination:
     """Examine this environment; CUDA is not initialised, and no library imported.
 
@@ -81,12 +86,14 @@ def examine(
         driver: the driver's branch to judge for, by default the one here.
         cache: where to look first for what binaries hold; it is saved.
         reader: goes through the binaries while they are read.
-        more_sources: of findings, beside `FINDING_SOURCES`.
+        probes: what was computed on a GPU, if anything.
 
     """
     survey = survey_devices()
     judged_for = subjects(survey, device, driver)
     inventory = take_inventory(judged_for, cache, reader)
-    findings = [finding for source in (*FINDING_SOURCES, *more_sources) for finding in source(survey, inventory)]
-    findings.sort(key=lambda finding: list(Severity).index(finding.severity))
-    return Examination(survey, judged_for, inventory, tuple(findings))
+    found = [finding for source in FINDING_SOURCES for finding in source(survey, inventory)]
+    if probes is not None:
+        found += probe_findings(probes)
+    found.sort(key=lambda finding: list(Severity).index(finding.severity))
+    return Examination(survey, judged_for, inventory, tuple(found), probes)

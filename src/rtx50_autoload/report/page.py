@@ -8,9 +8,12 @@ from typing import Any
 
 from rtx50_autoload.report.markup import Markup, element, joined
 from rtx50_autoload.report.matrix import draw_legend, draw_matrix
-from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, verdict_word
+from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, probe_detail, verdict_word
 
 __all__ = ["fragment", "page"]
+
+#: How the states of a probe are marked, by the marks of verdicts and findings.
+_PROBE_MARKS = {"works": "native", "not installed": "info"}
 
 
 def page(document: dict[str, Any]) -> str:
@@ -39,6 +42,7 @@ def fragment(document: dict[str, Any]) -> Markup:
                 *_next_steps(document),
                 *_findings(document),
                 *_libraries(document),
+                *_probes(document),
                 *_matrices(document),
                 element("p", f"rtx50-autoload {document['rtx50_autoload']}", class_="soft"),
                 class_="rtx50",
@@ -97,6 +101,24 @@ def _libraries(document: dict[str, Any]) -> list[Markup]:
         ),
         element("p", others(document), class_="soft"),
     ]
+
+
+def _probes(document: dict[str, Any]) -> list[Markup]:
+    report = document["probes"]
+    if report is None:
+        return []
+    head = element("tr", *(element("th", word, scope="col") for word in ("computation", "result", "detail")))
+    rows = [
+        element(
+            "tr",
+            element("th", result["name"], scope="row"),
+            element("td", element("div", result["state"], class_=f"mark {_PROBE_MARKS.get(result['state'], 'error')}")),
+            element("td", probe_detail(result)),
+        )
+        for result in report["results"]
+    ]
+    table = [element("table", element("thead", head), element("tbody", *rows))] if rows else []
+    return [element("h2", "Computed on the GPU"), element("p", f"{report['reason']} {report['date']}"), *table]
 
 
 def _verdicts(library: dict[str, Any]) -> Markup:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MEANINGS", "headline", "judged_for", "next_steps", "others", "verdict_word"]
+__all__ = ["MEANINGS", "headline", "judged_for", "next_steps", "others", "probe_detail", "verdict_word"]
 
 #: What the verdicts on a library mean.
 MEANINGS: Final[Mapping[str, str]] = {
@@ -44,6 +44,19 @@ def next_steps(document: dict[str, Any]) -> list[str]:
     """Return what to do, the most important first."""
     steps = (finding["next"] for finding in document["findings"] if finding["severity"] != "info")
     return list(dict.fromkeys(filter(None, steps)))
+
+
+def probe_detail(result: dict[str, Any]) -> str:
+    """Say how a computation on the GPU went, beside its state."""
+    error = result["error"]
+    if error is None:
+        if result["largest_error"] is None:
+            return ""
+        seconds = f"{result['seconds']:.2f} s, " if result["seconds"] is not None else ""
+        return f"{seconds}largest error {float(result['largest_error']):.1e} of {result['bound']:g} allowed"
+    code = "" if error["code"] is None else f" {error['code']}"
+    text = f"{error['type']}{code}: {error['message']}"
+    return f"{text}: {result['why']}" if result["why"] else text
 
 
 def verdict_word(verdict: str) -> str:
