@@ -137,8 +137,8 @@ def _too_new(given: Given, compiler: Compiler, kit: Toolkit | None) -> Iterator[
             id="host-compiler-too-new",
             severity=Severity.INFO,
             what=f"{compiler.shown} ({compiler.path}) is newer than the CUDA compiler {kit.nvcc} accepts.",
-            why=f'Only building needs it: it stops with "unsupported {_NAMES[compiler.kind]} version". {limit} is the newest '
-            "that its header host_config.h allows; -allow-unsupported-compiler is reported to fail later.",
+            why=f'Only building needs it: it stops with "unsupported {_NAMES[compiler.kind]} version". {limit} is the '
+            "newest that its header host_config.h allows; -allow-unsupported-compiler is reported to fail later.",
             next=f"Before you build something: install {limit}"
             + (
                 f" and {advice.set_variable(given.place, 'CUDAHOSTCXX', f'g++-{newest}')}"

@@ -37,7 +37,7 @@ def examine(given: Given) -> Examined:
     """Measure what is free."""
     place = given.place
     disk, temporary = _free(place.python.prefix), _free(_temporary_folder(place))
-    memory, jobs = _memory(place), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory, jobs = _memory(place), _processors()
     facts = {
         "disk_free_bytes": disk,
         "temporary_free_bytes": temporary,
@@ -45,7 +45,7 @@ def examine(given: Given) -> Examined:
         "memory_bytes": memory,
         "processors": jobs,
     }
-    return Examined(tuple(_findings(given, disk, temporary, memory, jobs or 1)), facts)
+    return Examined(tuple(_findings(given, disk, temporary, memory, jobs)), facts)
 
 
 def _findings(
@@ -86,6 +86,11 @@ def _free(folder: Path) -> int | None:
         return shutil.disk_usage(folder).free
     except OSError:
         return None
+
+
+def _processors() -> int:
+    # A container or a batch system may allow fewer than there are.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _temporary_folder(place: Place) -> Path:

@@ -32,7 +32,7 @@ _TORCH_FAMILY: Final = ("torchvision", "torchaudio")
 _NVIDIA: Final = ("nvidia-", "cuda-")
 _TRITON: Final = ("triton", "triton-windows")
 # flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-cp312-cp312-linux_x86_64.whl
-_ABI: Final = 'Its compiled code fits that version only: expect "undefined symbol", "DLL load failed" or operators that do not exist.'
+_ABI: Final = 'Its compiled code fits that version only: "undefined symbol", "DLL load failed" or missing operators.'
 _BUILT_FOR: Final = re.compile(r"torch(\d+\.\d+)")
 
 
