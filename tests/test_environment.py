@@ -95,6 +95,7 @@ def proprietary_kernel_module(machine):
 
 def driver_of_the_rtx_40_days(machine):
     machine.torch("2.8.0+cu128", "12.8")
+    machine.toolkit("12.8")
     machine.survey = survey(RTX_5090, driver="565.57.01")
 
 
