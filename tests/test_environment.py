@@ -391,8 +391,8 @@ ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
         (torch_with_cuda_12_4, "torch-cuda-too-old", ERROR, "/whl/cu130"),
         (old_triton, "triton-too-old", ERROR, "/whl/cu130"),
         (old_triton_on_windows, "triton-too-old", ERROR, "pip install"),
-        (torchvision_for_another_torch, "requirement-unmet", ERROR, "torchvision torch==2.13.0+cu130"),
-        (torchvision_for_the_cpu, "cuda-variants-differ", ERROR, "/whl/cu130"),
+        (torchvision_for_another_torch, "requirement-unmet", ERROR, "--upgrade torchvision torch==2.13.0+cu130"),
+        (torchvision_for_the_cpu, "cuda-variants-differ", ERROR, "--no-deps torchvision==0.28.0 --index-url"),
         (torchaudio_of_another_variant, "cuda-variants-differ", ERROR, "/whl/cu130"),
         (torchvision_of_another_release, "releases-differ", ERROR, "/whl/cu130"),
         (triton_replaced, "requirement-unmet", WARNING, "triton==3.7.1"),
@@ -508,6 +508,12 @@ def test_each_kind_of_container_has_its_own_way_to_get_a_gpu(machine, name, mark
 
     assert name in finding.what
     assert ("nvidia.com/gpu" in finding.next) == (name != "container")
+
+
+def test_one_cause_is_said_once(machine):
+    machine.install("torchaudio", "2.9.0", "torch==2.9.0", built="2.9.0+cu128")
+
+    assert set(machine.findings()) == {"requirement-unmet"}
 
 
 def test_extensions_on_the_stable_abi_may_be_older_than_torch(machine):

@@ -149,6 +149,17 @@ def test_of_bitsandbytes_only_the_library_counts_that_is_loaded(machine):
 
 
 @needs_gcc
+def test_what_has_a_build_for_each_variant_of_torch_is_replaced_by_it(machine):
+    cuda_torch(machine)
+    machine.install("torchaudio", "2.11.0")
+    build(machine.site / "torchaudio" / "lib" / "libtorchaudio.so", "libcudart.so.12")
+
+    step = machine.findings()["runtime-library-missing"].next
+    assert "--force-reinstall --no-deps torchaudio==2.11.0 --index-url" in step
+    assert step.endswith("/cu130")
+
+
+@needs_gcc
 def test_libraries_that_are_not_cudas_are_not_talked_about(machine):
     cuda_torch(machine)
     machine.install("torchaudio", "2.11.0", built="2.11.0+cu130")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.evidence.devices import Survey
     from rtx50_autoload.evidence.environment.place import Place
+    from rtx50_autoload.evidence.environment.stack import Installed, Torch
 
 __all__ = [
     "branch_of",
@@ -21,6 +22,7 @@ __all__ = [
     "install_driver",
     "install_system",
     "install_torch",
+    "match_torch",
     "pip_install",
     "prepend_to_loader_path",
     "set_variable",
@@ -63,6 +65,26 @@ def install_torch(place: Place, survey: Survey, *beside: str) -> str:
     # Where no driver is known, the one that most drivers carry.
     chosen = next((index for index in indexes if branch is not None and index.driver <= branch), indexes[-1])
     return pip_install(place, "--force-reinstall", "torch", *beside, "--index-url", chosen.url)
+
+
+def match_torch(place: Place, survey: Survey, torch: Torch, package: Installed, *, same_release: bool = False) -> str:
+    """Install the build of a package that goes with this torch; pip finds it in the index of torch's variant only.
+
+    Args:
+        same_release: only the variant is wrong, which pip does not see.
+
+    """
+    if torch.cuda is None:
+        return install_torch(place, survey, package.name)
+    base = knowledge("versions")["index"][0]["url"].rpartition("/")[0]
+    variant = "cu{}{}".format(*torch.cuda)
+    release = package.version.partition("+")[0]
+    what = (
+        ["--force-reinstall", "--no-deps", f"{package.name}=={release}"]
+        if same_release
+        else ["--upgrade", package.name, f"torch=={torch.version}"]
+    )
+    return pip_install(place, *what, "--index-url", f"{base}/{variant}")
 
 
 def branch_of(survey: Survey) -> int | None:

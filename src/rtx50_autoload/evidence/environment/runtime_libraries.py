@@ -265,14 +265,18 @@ def _missing(given: Given, package: str, lacks: list[_Lack]) -> Iterator[Finding
         severity=Severity.ERROR,
         what=f"{package} {_version(given, package)} needs {_listed(names)}, which {'is' if len(names) == 1 else 'are'} "
         "not on this computer.",
-        why=f"{_relative(given, lacks[0].binary)} cannot be loaded without; {_beside(torch)}. The package that brings "
-        f"what is missing: {_listed(list(packages))}.",
+        why=f"{_relative(given, lacks[0].binary)} cannot be loaded without; {_beside(torch)}. What is missing "
+        f"comes with {_listed(list(packages))}.",
         next=_step(given, package, packages),
     )
 
 
 def _step(given: Given, package: str, packages: Iterable[str]) -> str:
     place, torch = given.place, given.stack.torch
+    installed = given.stack.installed.get(package)
+    if torch and torch.cuda and installed and package in ("torchvision", "torchaudio"):
+        # They have a build for each variant of torch.
+        return advice.match_torch(place, given.survey, torch, installed, same_release=installed.accepts(torch))
     if place.is_windows and package != "torch":
         # A DLL elsewhere is not found by extension modules (PATH does not count since Python 3.8).
         return _other_build(given, package)
@@ -349,7 +353,9 @@ def _version(given: Given, package: str) -> str:
 
 
 def _relative(given: Given, path: Path) -> str:
-    return next((str(path.relative_to(base)) for base in given.place.paths if path.is_relative_to(base)), str(path))
+    # The folder of a script may hold the environment: the nearest folder of packages counts.
+    below = (str(path.relative_to(base)) for base in given.place.paths if path.is_relative_to(base))
+    return min(below, key=len, default=str(path))
 
 
 def _listed(words: list[str]) -> str:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import importlib_metadata
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from rtx50_autoload.evidence.environment.topic import CudaVersion, knowledge, parse_version
 
@@ -17,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from packaging.specifiers import SpecifierSet
+
     from rtx50_autoload.evidence.environment.place import Place
 
-__all__ = ["Installed", "Stack", "Torch", "read_stack"]
+__all__ = ["Installed", "Stack", "Torch", "read_stack", "satisfied"]
 
 # "2.8.0+cu128": torch's family says it in version.py even where the index forbids it in the metadata.
 _VARIANT = re.compile(r"\+cu(\d{2})(\d)\b")
@@ -51,6 +56,21 @@ class Installed:
     def is_cpu_only(self) -> bool:
         """Whether its version says so."""
         return self.built.endswith("+cpu")
+
+    @property
+    def torch_specifiers(self) -> tuple[SpecifierSet, ...]:
+        """What it requires of torch's version."""
+        specifiers = []
+        for text in self.requires:
+            with suppress(InvalidRequirement):
+                requirement = Requirement(text)
+                if canonicalize_name(requirement.name) == "torch":
+                    specifiers.append(requirement.specifier)
+        return tuple(specifiers)
+
+    def accepts(self, torch: Torch) -> bool:
+        """Whether its metadata allows this torch."""
+        return all(satisfied(specifier, torch.version) for specifier in self.torch_specifiers)
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,15 @@ class Stack:
         """Give the version of a package; None where it is not installed."""
         package = self.installed.get(name)
         return package.version if package else None
+
+
+def satisfied(specifier: SpecifierSet, version: str) -> bool:
+    """Whether a version is allowed; one that is no version at all is taken to be."""
+    try:
+        # Nightly builds and local versions count like the release that they lead to.
+        return specifier.contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return True
 
 
 def read_stack(place: Place) -> Stack:

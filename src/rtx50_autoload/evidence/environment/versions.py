@@ -11,11 +11,11 @@ import importlib_metadata
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
 from rtx50_autoload.evidence.environment import advice
 from rtx50_autoload.evidence.environment.driver import gpus_on_bus
 from rtx50_autoload.evidence.environment.runtime_libraries import bitsandbytes_binary
+from rtx50_autoload.evidence.environment.stack import satisfied
 from rtx50_autoload.evidence.environment.topic import BLACKWELL, Examined, Given, dotted, knowledge, parse_version
 from rtx50_autoload.evidence.finding import Finding, Severity
 
@@ -51,8 +51,10 @@ def examine(given: Given) -> Examined:
     }
     findings = [*_requirements(given), *_triton(given)]
     if torch:
-        findings += [*_torch_for_gpu(given, torch), *_variants(given, torch), *_pairs(given, torch)]
-        findings += [*_built_for(given, torch), *_bitsandbytes(given, torch)]
+        # What says itself that it belongs to another torch has more faults, all with the one cause.
+        others = [package for package in given.stack.installed.values() if package.accepts(torch)]
+        findings += [*_torch_for_gpu(given, torch), *_variants(given, torch, others), *_pairs(given, torch, others)]
+        findings += [*_built_for(given, torch, others), *_bitsandbytes(given, torch)]
     return Examined(tuple(findings), facts)
 
 
@@ -75,7 +77,7 @@ def _requirements(given: Given) -> Iterator[Finding]:
             if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
                 continue
             version = _installed_version(given, name)
-            if version is not None and not _satisfied(requirement.specifier, version):
+            if version is not None and not satisfied(requirement.specifier, version):
                 yield _disagreement(given, package, requirement, version)
             # NVIDIA's packages may be missing by right: conda and distributions bring the libraries in other ones.
             elif version is None and known:
@@ -99,14 +101,6 @@ def _installed_version(given: Given, name: str) -> str | None:
     return next((each.version for each in found), None)
 
 
-def _satisfied(specifier: SpecifierSet, version: str) -> bool:
-    try:
-        # Nightly builds and local versions count like the release that they lead to.
-        return specifier.contains(Version(version), prereleases=True)
-    except InvalidVersion:
-        return True
-
-
 def _disagreement(given: Given, package: Installed, requirement: Requirement, version: str) -> Finding:
     name = canonicalize_name(requirement.name)
     binds = name == "torch" and "==" in str(requirement.specifier)
@@ -116,19 +110,19 @@ def _disagreement(given: Given, package: Installed, requirement: Requirement, ve
         what=f"{package.name} {package.version} requires {name}{requirement.specifier}, but {version} is installed.",
         why=_ABI if binds else "It was not made for that version. Often a later install replaced one of the two.",
         # torch stays: it decides over the GPU, and many packages depend on it.
-        next=_reinstall(given, package, version)
-        if name == "torch"
+        next=_reinstall(given, package, given.stack.torch)
+        if name == "torch" and given.stack.torch
         else advice.pip_install(given.place, f"{name}{requirement.specifier}"),
     )
 
 
-def _reinstall(given: Given, package: Installed, torch_version: str) -> str:
+def _reinstall(given: Given, package: Installed, torch: Torch) -> str:
     if package.name in _TORCH_FAMILY:
         # Only torch's own index names the variants; there pip finds the release that goes with this torch.
-        return _from_torch_index(given, package.name, f"torch=={torch_version}")
+        return advice.match_torch(given.place, given.survey, torch, package)
     if package.name == "xformers":
         return advice.pip_install(given.place, "--upgrade", "--no-deps", "xformers")
-    return f"Install the {package.name} that was built for torch {torch_version}."
+    return f"Install the {package.name} that was built for {torch}."
 
 
 # The GPU
@@ -166,7 +160,7 @@ def _triton(given: Given) -> Iterator[Finding]:
     oldest = next(row["triton"] for row in knowledge("versions")["minimum"] if row["capability"] == BLACKWELL)
     for name in _TRITON:
         version = given.stack.version(name)
-        if version and given.blackwell and not _satisfied(SpecifierSet(f">={oldest}"), version):
+        if version and given.blackwell and not satisfied(SpecifierSet(f">={oldest}"), version):
             yield Finding(
                 id="triton-too-old",
                 severity=Severity.ERROR,
@@ -182,59 +176,46 @@ def _triton(given: Given) -> Iterator[Finding]:
 # torch's family
 
 
-def _variants(given: Given, torch: Torch) -> Iterator[Finding]:
-    for name in _TORCH_FAMILY:
-        package = given.stack.installed.get(name)
-        if package is None or (package.cuda is None and not package.is_cpu_only) or package.cuda == torch.cuda:
+def _variants(given: Given, torch: Torch, packages: list[Installed]) -> Iterator[Finding]:
+    for package in packages:
+        names_variant = package.cuda is not None or package.is_cpu_only
+        if package.name not in _TORCH_FAMILY or not names_variant or package.cuda == torch.cuda:
             continue
         theirs = f"CUDA {dotted(package.cuda)}" if package.cuda else "the CPU only"
         ours = f"CUDA {dotted(torch.cuda)}" if torch.cuda else "the CPU only"
         yield Finding(
             id="cuda-variants-differ",
             severity=Severity.ERROR,
-            what=f"{name} {package.built} is built for {theirs}, {torch} for {ours}.",
+            what=f"{package.name} {package.built} is built for {theirs}, {torch} for {ours}.",
             why='Expect "operator torchvision::nms does not exist" or its like: both have to come from one index.',
-            next=_from_torch_index(given, name, f"torch=={torch.version}"),
+            next=advice.match_torch(given.place, given.survey, torch, package, same_release=True),
         )
 
 
-def _from_torch_index(given: Given, *packages: str) -> str:
-    torch = given.stack.torch
-    if torch and torch.cuda:
-        variant = "cu{}{}".format(*torch.cuda)
-        base = knowledge("versions")["index"][0]["url"].rpartition("/")[0]
-        return advice.pip_install(given.place, "--force-reinstall", *packages, "--index-url", f"{base}/{variant}")
-    return advice.install_torch(
-        given.place, given.survey, *(name for name in packages if not name.startswith("torch=="))
-    )
-
-
-def _pairs(given: Given, torch: Torch) -> Iterator[Finding]:
+def _pairs(given: Given, torch: Torch, packages: list[Installed]) -> Iterator[Finding]:
     """Compare with the table of releases; for builds whose metadata does not pin torch."""
     ours = dotted(torch.release)
     rows = knowledge("versions")["pair"]
-    for name in _TORCH_FAMILY:
-        package = given.stack.installed.get(name)
-        if package is None or any(
-            canonicalize_name(Requirement(text).name) == "torch" and "==" in text for text in package.requires
-        ):
+    for package in packages:
+        if any("==" in str(specifier) for specifier in package.torch_specifiers):
             continue
         theirs = ".".join(package.version.split(".")[:2])
-        partner = next((row["torch"] for row in rows if row.get(name) == theirs), None)
+        partner = next((row["torch"] for row in rows if row.get(package.name) == theirs), None)
         if partner and partner != ours:
             yield Finding(
                 id="releases-differ",
                 severity=Severity.ERROR,
-                what=f"{name} {package.version} belongs to torch {partner}, but {torch} is installed.",
+                what=f"{package.name} {package.version} belongs to torch {partner}, but {torch} is installed.",
                 why=_ABI,
-                next=_from_torch_index(given, name, f"torch=={torch.version}"),
+                next=advice.match_torch(given.place, given.survey, torch, package),
             )
 
 
-def _built_for(given: Given, torch: Torch) -> Iterator[Finding]:
-    for rule in knowledge("versions")["built-for"]:
-        package = given.stack.installed.get(rule["package"])
-        if package is None or ("below" in rule and not _satisfied(SpecifierSet(f"<{rule['below']}"), package.version)):
+def _built_for(given: Given, torch: Torch, packages: list[Installed]) -> Iterator[Finding]:
+    rules = {rule["package"]: rule for rule in knowledge("versions")["built-for"]}
+    for package in packages:
+        rule = rules.get(package.name)
+        if rule is None or ("below" in rule and not satisfied(SpecifierSet(f"<{rule['below']}"), package.version)):
             continue
         built_for = _written_target(package)
         if built_for and built_for != dotted(torch.release):
@@ -243,7 +224,7 @@ def _built_for(given: Given, torch: Torch) -> Iterator[Finding]:
                 severity=Severity.ERROR,
                 what=f"{package.name} {package.version} was built for torch {built_for}, but {torch} is installed.",
                 why=_ABI,
-                next=_reinstall(given, package, torch.version),
+                next=_reinstall(given, package, torch),
             )
 
 
