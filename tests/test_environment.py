@@ -15,6 +15,8 @@ from rtx50_autoload.evidence import environment
 from rtx50_autoload.evidence.environment import host, topic
 from rtx50_autoload.evidence.environment.place import Place
 from rtx50_autoload.evidence.finding import Severity
+from rtx50_autoload.evidence.nvml import Gpu
+from rtx50_autoload.evidence.visibility import view
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the fake machine has shell scripts for programs")
 
@@ -137,6 +139,18 @@ def docker_without_jit_compiler(machine):
     machine.system("/dev/nvidia0")
 
 
+def docker_without_driver(machine):
+    docker_with_graphics_only(machine)
+    del machine.environ["NVIDIA_DRIVER_CAPABILITIES"]
+    without_devices(machine, "No driver.")
+
+
+def wsl_where_nothing_answers(machine):
+    libcuda_missing(machine)
+    linux_driver_in_wsl(machine)
+    without_devices(machine, "No driver.")
+
+
 def wsl_1(machine):
     machine.system("/proc/sys/kernel/osrelease", "4.4.0-19041-Microsoft\n")
     without_devices(machine, "No driver.")
@@ -172,9 +186,15 @@ def eager(machine):
     machine.environ["CUDA_MODULE_LOADING"] = "EAGER"
 
 
-def hidden(machine):
-    machine.environ["CUDA_VISIBLE_DEVICES"] = ""
-    without_devices(machine, "NVML names 1 GPU; CUDA_VISIBLE_DEVICES='' hides them all.", driver="580.159.04")
+def hidden_by(name, value):
+    def apply(machine):
+        machine.environ[name] = value
+        gpu = Gpu(0, RTX_5090.name, RTX_5090.capability, "GPU-0", "0000:01:00.0", None)
+        notes = view([gpu], machine.environ).notes
+        without_devices(machine, f"{'; '.join(['NVML names 1 GPU', *notes])}.", driver="580.159.04")
+
+    apply.__name__ = f"{name}={value}"
+    return apply
 
 
 # Architectures
@@ -367,7 +387,11 @@ ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
         (jit_disabled, "ptx-jit-disabled", WARNING, "unset CUDA_DISABLE_JIT"),
         (jit_cache_disabled, "jit-cache-disabled", INFO, "unset CUDA_CACHE_DISABLE"),
         (eager, "module-loading-eager", INFO, "unset CUDA_MODULE_LOADING"),
-        (hidden, "devices-hidden", ERROR, "unset CUDA_VISIBLE_DEVICES"),
+        (hidden_by("CUDA_VISIBLE_DEVICES", ""), "devices-hidden", ERROR, "unset CUDA_VISIBLE_DEVICES"),
+        (hidden_by("CUDA_VISIBLE_DEVICES", "0,0"), "devices-hidden", ERROR, "unset CUDA_VISIBLE_DEVICES"),
+        (hidden_by("CUDA_DEVICE_ORDER", "pci"), "devices-hidden", ERROR, "unset CUDA_DEVICE_ORDER"),
+        (docker_without_driver, "driver-missing", ERROR, "--gpus all"),
+        (wsl_where_nothing_answers, "driver-missing", ERROR, "on Windows, not inside WSL"),
         (arch_list("8.6;8.9"), "arch-list-lacks-device", WARNING, "export TORCH_CUDA_ARCH_LIST=12.0"),
         (arch_list("8.0+PTX"), "arch-list-only-ptx", INFO, "export TORCH_CUDA_ARCH_LIST=12.0"),
         (arch_list("Ampere"), "arch-list-only-ptx", INFO, "export TORCH_CUDA_ARCH_LIST=12.0"),

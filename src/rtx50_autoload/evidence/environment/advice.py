@@ -70,9 +70,7 @@ def install_torch(place: Place, survey: Survey, *beside: str) -> str:
 def match_torch(place: Place, survey: Survey, torch: Torch, package: Installed, *, same_release: bool = False) -> str:
     """Install the build of a package that goes with this torch; pip finds it in the index of torch's variant only.
 
-    Args:
-        same_release: only the variant is wrong, which pip does not see.
-
+    With `same_release` only the variant is wrong, which pip does not see by itself.
     """
     if torch.cuda is None:
         return install_torch(place, survey, package.name)

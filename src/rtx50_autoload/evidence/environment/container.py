@@ -13,10 +13,15 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.evidence.environment.place import Place
 
-__all__ = ["examine", "kind"]
+__all__ = ["examine", "kind", "start"]
 
 #: What NVIDIA's container runtime takes for "no GPU" (Container Toolkit, "Docker: specialized configurations").
 _NOTHING = ("", "void", "none")
+_STARTS = {
+    "docker": "Start the container with --gpus all (the NVIDIA Container Toolkit has to be installed on the host)",
+    "podman": "Start the container with --device nvidia.com/gpu=all",
+    "kubernetes": "Ask for one in the pod: resources.limits nvidia.com/gpu: 1",
+}
 _MARKS = (("docker", "/.dockerenv"), ("podman", "/run/.containerenv"))
 
 
@@ -28,6 +33,11 @@ def kind(place: Place) -> str | None:
         if place.system(mark).exists():
             return name
     return "container" if "container" in place.environ else None
+
+
+def start(place: Place) -> str:
+    """Say how a container gets a GPU."""
+    return _STARTS.get(kind(place) or "", _STARTS["docker"])
 
 
 def examine(given: Given) -> Examined:
@@ -48,13 +58,6 @@ def examine(given: Given) -> Examined:
 
 def _findings(given: Given, name: str, nodes: list[str]) -> Iterator[Finding]:
     place, environ = given.place, given.place.environ
-    start = (
-        "Ask for one in the pod: resources.limits nvidia.com/gpu: 1"
-        if name == "kubernetes"
-        else "Start the container with --device nvidia.com/gpu=all"
-        if name == "podman"
-        else "Start the container with --gpus all (the NVIDIA Container Toolkit has to be installed on the host)"
-    )
     # In WSL the GPU comes as /dev/dxg.
     if not nodes and not given.survey.devices and not place.system("/dev/dxg").exists():
         visible = environ.get("NVIDIA_VISIBLE_DEVICES")
@@ -64,7 +67,7 @@ def _findings(given: Given, name: str, nodes: list[str]) -> Iterator[Finding]:
             what=f"No GPU was handed into this container ({name}).",
             why="There is no /dev/nvidia0 here"
             + (f", and NVIDIA_VISIBLE_DEVICES is {visible!r}." if visible in (None, *_NOTHING) else "."),
-            next=start,
+            next=start(place),
         )
         return
     capabilities = environ.get("NVIDIA_DRIVER_CAPABILITIES", "")
@@ -83,5 +86,5 @@ def _findings(given: Given, name: str, nodes: list[str]) -> Iterator[Finding]:
             severity=Severity.WARNING,
             what="The driver's compiler, libnvidia-ptxjitcompiler.so.1, is missing from this container.",
             why="Libraries that reach the RTX 50 series by PTX (xformers does) fail with CUDA error 221 without it.",
-            next=start,
+            next=start(place),
         )

@@ -94,15 +94,17 @@ def _unanswered(given: Given, on_bus: int) -> Iterator[Finding]:
     if known:
         identifier, what, step = known
         yield Finding(identifier, Severity.ERROR, what, reason, step)
-    elif container.kind(place) or wsl.version(place):
-        return  # they have their own reasons, and their topics say them
-    elif on_bus or place.is_windows:
+    elif any(topic.examine(given).findings for topic in (container, wsl)):
+        return  # the driver did not get in, and they say why
+    elif on_bus or place.is_windows or container.kind(place) or wsl.version(place):
         yield Finding(
             id="driver-missing",
             severity=Severity.ERROR,
             what="No NVIDIA driver answers" + (", although an NVIDIA GPU is in this computer." if on_bus else "."),
             why=f"{reason} Without a driver nothing can use the GPU.",
-            next=advice.install_driver(place, is_wsl=False),
+            next=container.start(place)
+            if container.kind(place)
+            else advice.install_driver(place, is_wsl=wsl.version(place) is not None),
         )
     else:
         yield Finding(

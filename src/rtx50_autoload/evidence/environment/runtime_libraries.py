@@ -96,7 +96,7 @@ def examine(given: Given) -> Examined:
         return Examined(())
     facts = {
         "loaded": {name: str(path) for name, path in sorted(loaded.items()) if cuda_library(name)},
-        "missing": sorted({lack.name for lack in lacks}),
+        "missing": sorted({lack.name for lack in lacks if cuda_library(lack.name) or lack.name.lower() in _TORCH_CUDA}),
     }
     return Examined(tuple(findings), facts)
 
@@ -126,6 +126,9 @@ def _load(loader: Loader, package: str, binary: Path, loaded: dict[str, Path]) -
     queue: list[tuple[Path, tuple[Path, ...]]] = [(binary, ())]
     for path, inherited in queue:
         linkage = linkage_of(path)
+        # Others that need it by this name get it: libtorchaudio.so is opened by its path.
+        if linkage.soname:
+            loaded.setdefault(linkage.soname, path)
         handed_on = () if linkage.runpath else (*expand(linkage.rpath, path), *inherited)
         for name in linkage.needed:
             if name in loaded:

@@ -82,8 +82,9 @@ def _findings(given: Given) -> Iterator[Finding]:
 def _hidden(given: Given) -> Iterator[Finding]:
     survey = given.survey
     for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
-        # The survey names the variable where there are GPUs that it hides.
-        if not survey.devices and f"{name}=" in survey.reason:
+        # The survey's words, where there are GPUs and the variable leaves none.
+        clauses = (clause for clause in survey.reason.split("; ") if f"{name}=" in clause)
+        if any("hides them all" in clause or "CUDA shows none" in clause for clause in clauses):
             yield Finding(
                 id="devices-hidden",
                 severity=Severity.ERROR,
