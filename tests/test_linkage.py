@@ -15,8 +15,8 @@ import pytest
 import fake_binaries
 from rtx50_autoload.evidence.elf_linkage import Linkage, read_linkage
 from rtx50_autoload.evidence.environment.loader import Loader, linkage_of
+from rtx50_autoload.evidence.environment.loading import load
 from rtx50_autoload.evidence.environment.place import Place, Python
-from rtx50_autoload.evidence.environment.runtime_libraries import _load
 from rtx50_autoload.evidence.pe_imports import read_imports
 from rtx50_autoload.evidence.positioned import MalformedError, source_of
 
@@ -208,7 +208,7 @@ def test_the_search_agrees_with_the_systems_loader(tmp_path, layout):
     library, environ = layout(tmp_path)
     place = Place(Python.running(), environ)
 
-    lacks = list(_load(Loader(place), "test", library, {}))
+    lacks = list(load(Loader(place), "test", library, {}))
 
     assert (not lacks) == loads(library, environ)
 

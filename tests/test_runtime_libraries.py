@@ -13,7 +13,7 @@ import fake_binaries
 import rig
 from fake_machine import Machine
 from rtx50_autoload.evidence.environment import host
-from rtx50_autoload.evidence.environment.runtime_libraries import cuda_library
+from rtx50_autoload.evidence.environment.cuda_libraries import cuda_library
 from test_linkage import build, needs_gcc
 
 GIB = 2**30

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from rtx50_autoload.evidence.environment import advice
 from rtx50_autoload.evidence.environment.driver import gpus_on_bus
-from rtx50_autoload.evidence.environment.runtime_libraries import bitsandbytes_binary
+from rtx50_autoload.evidence.environment.loading import bitsandbytes_binary
 from rtx50_autoload.evidence.environment.stack import satisfied
 from rtx50_autoload.evidence.environment.topic import BLACKWELL, Examined, Given, dotted, knowledge, parse_version
 from rtx50_autoload.evidence.finding import Finding, Severity
