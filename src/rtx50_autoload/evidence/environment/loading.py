@@ -83,7 +83,8 @@ def load(loader: Loader, package: str, binary: Path, loaded: dict[str, Path]) ->
 def _preload(place: Place, torch: Torch, loader: Loader, loaded: dict[str, Path]) -> None:
     """Add what ``import torch`` loads from NVIDIA's packages.
 
-    It does so where its own run path does not lead to the CUDA runtime, and, since torch 2.6, where it does, too.
+    torch 2.13.0 does so whether or not its own run path leads to the CUDA runtime. With nvidia-cuda-runtime-cu12 beside
+    its build for CUDA 13, a library that needs libcudart.so.12 was loaded; without, it was not (November 2026).
     """
     if torch.cuda is None:
         return
