@@ -142,3 +142,21 @@ def ar(*members):
         data += f"{f'o{index}.o/':<16}{0:<12}{0:<6}{0:<6}{0o644:<8}{len(member):<10}`\n".encode()
         data += member + b"\n" * (len(member) % 2)
     return data
+
+
+def pe_with_imports(*names, magic=0x20B):
+    """A DLL that imports nothing but whole libraries."""
+    address, offset, signature, optional_size = 0x2000, 1024, 0x80, 0xF0
+    size_of_table = 20 * (len(names) + 1)
+    table, strings = b"", b""
+    for name in names:
+        table += struct.pack("<12xI4x", address + size_of_table + len(strings))
+        strings += name.encode() + b"\0"
+    data = (table.ljust(size_of_table, b"\0") + strings).ljust(1024, b"\0")
+    headers = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", signature)
+    headers = headers.ljust(signature, b"\0") + b"PE\0\0"
+    headers += struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, optional_size, 0x2022)
+    directories = struct.pack("<I8xII", 16, address, size_of_table) if names else struct.pack("<I16x", 16)
+    headers += (struct.pack("<H106x", magic) + directories).ljust(optional_size, b"\0")
+    headers += struct.pack("<8sIIII16x", b".idata", len(data), address, len(data), offset)
+    return headers.ljust(offset, b"\0") + data

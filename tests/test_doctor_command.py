@@ -242,5 +242,9 @@ def test_a_name_that_is_no_unicode_can_be_shown(site, doctor, tmp_path):
     assert r"\udcff.so" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_probing_is_said_to_be_missing(doctor):
-    assert doctor("--probe").returncode == 2
+def test_probing_without_torch_says_why_nothing_was_computed(doctor):
+    result = doctor("--probe", "--json")
+    document = json.loads(result.stdout)
+    assert document["probes"]["results"] == []
+    assert "torch is not installed" in document["probes"]["reason"]
+    assert "probe-not-run" in {finding["id"] for finding in document["findings"]}

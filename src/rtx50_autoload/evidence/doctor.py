@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from rtx50_autoload import __version__
-from rtx50_autoload.evidence.finding import Finding, Severity
+from rtx50_autoload.evidence import environment
+from rtx50_autoload.evidence.finding import Severity
 from rtx50_autoload.evidence.inventory import take_inventory
 from rtx50_autoload.evidence.library_findings import library_findings
 from rtx50_autoload.evidence.probe import findings as probe_findings
 from rtx50_autoload.evidence.subject import subjects, survey_devices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Mapping
 
     from rtx50_autoload.capability import Capability
     from rtx50_autoload.evidence.devices import Survey
+    from rtx50_autoload.evidence.finding import Finding
     from rtx50_autoload.evidence.imagecache import ImageCache
     from rtx50_autoload.evidence.inventory import Inventory, Reader
     from rtx50_autoload.evidence.probe import ProbeReport
     from rtx50_autoload.evidence.subject import Subject
 
-__all__ = ["FINDING_SOURCES", "Examination", "examine"]
+__all__ = ["Examination", "examine"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Examination:
     #: What the libraries were judged for.
     subjects: tuple[Subject, ...]
     inventory: Inventory
+    #: Driver, CUDA libraries, toolkit, versions, Python and the machine, by topic; values that JSON knows.
+    environment: Mapping[str, Mapping[str, Any]]
     #: The most important first.
     findings: tuple[Finding, ...]
     #: What was computed on a GPU; None where that was not asked for.
@@ -53,23 +57,11 @@ class Examination:
             "judged_for": [subject.as_json() for subject in self.subjects],
             "libraries": [library.as_json() for library in self.inventory.libraries],
             "others": self.inventory.others,
+            "environment": self.environment,
             "findings": [finding.as_json() for finding in self.findings],
             "probes": None if self.probes is None else self.probes.as_json(),
             "ok": self.ok,
         }
-
-
-#: Looks at what was found and says what follows.
-FindingSource: TypeAlias = "Callable[[Survey, Inventory], Iterable[Finding]]"
-
-
-def _from_libraries(_survey: Survey, inventory: Inventory) -> Iterator[Finding]:
-    return library_findings(inventory.libraries)
-
-
-#: Where findings come from; within one severity they are shown in this order.
-#: SEAM: the findings about driver, CUDA libraries, toolkit and versions (evidence.environment) join here.
-FINDING_SOURCES: Final[tuple[FindingSource, ...]] = (_from_libraries,)
 
 
 def examine(
@@ -92,8 +84,11 @@ def examine(
     survey = survey_devices()
     judged_for = subjects(survey, device, driver)
     inventory = take_inventory(judged_for, cache, reader)
-    found = [finding for source in FINDING_SOURCES for finding in source(survey, inventory)]
-    if probes is not None:
-        found += probe_findings(probes)
+    surroundings = environment.examine(survey)
+    found = [
+        *library_findings(inventory.libraries),
+        *surroundings.findings,
+        *(probe_findings(probes) if probes is not None else ()),
+    ]
     found.sort(key=lambda finding: list(Severity).index(finding.severity))
-    return Examination(survey, judged_for, inventory, tuple(found), probes)
+    return Examination(survey, judged_for, inventory, surroundings.facts, tuple(found), probes)

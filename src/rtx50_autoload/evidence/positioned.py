@@ -92,7 +92,7 @@ class Source:
             base, last, advise = self._base, self.size - length, self._advise
             for offset in offsets:
                 if offset <= last:
-                    advise(base + offset, length, os.POSIX_FADV_WILLNEED)
+                    advise(base + offset, length, os.POSIX_FADV_WILLNEED)  # type: ignore[attr-defined,unused-ignore]
 
     def window(self, offset: int, size: int) -> Source:
         """Return a part of this source as one of its own; what is read through it counts for the whole."""
@@ -138,7 +138,7 @@ def open_source(path: Path) -> Iterator[Source]:
         advise = None
         if hasattr(os, "posix_fadvise"):
             # Without this a cold gigabyte is read for eleven megabytes of headers.
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # type: ignore[attr-defined,unused-ignore]
             advise = partial(os.posix_fadvise, descriptor)
         yield Source(_positioned(descriptor), os.fstat(descriptor).st_size, advise)
     finally:

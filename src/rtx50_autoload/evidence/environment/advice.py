@@ -1,0 +1,144 @@
+"""Next steps: commands for the interpreter and the operating system in question."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from typing import TYPE_CHECKING, NamedTuple
+
+from rtx50_autoload.evidence.arch import driver_branch
+from rtx50_autoload.evidence.environment.topic import CudaVersion, knowledge, parse_version
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rtx50_autoload.evidence.devices import Survey
+    from rtx50_autoload.evidence.environment.place import Place
+    from rtx50_autoload.evidence.environment.stack import Installed, Torch
+
+__all__ = [
+    "branch_of",
+    "empty_pip_cache",
+    "install_driver",
+    "install_system",
+    "install_torch",
+    "match_torch",
+    "pip_install",
+    "prepend_to_loader_path",
+    "set_variable",
+    "unset_variable",
+]
+
+#: Names of packages by distribution family: Debian's, Fedora's, Arch's.
+_SYSTEM_PACKAGES = {
+    "compiler": ("build-essential", "gcc-c++", "base-devel"),
+    "headers": ("python{version}-dev", "python3-devel", "python"),
+}
+_INSTALLERS = ("sudo apt install", "sudo dnf install", "sudo pacman -S")
+_FAMILIES = (("debian", "ubuntu"), ("fedora", "rhel", "centos"), ("arch",))
+
+
+class _Index(NamedTuple):
+    cuda: CudaVersion
+    driver: int
+    url: str
+
+
+def pip_install(place: Place, *arguments: str) -> str:
+    """Install with the pip of this very interpreter: a bare ``pip`` may be another Python's."""
+    return _command(place, str(place.python.executable), "-m", "pip", "install", *arguments)
+
+
+def empty_pip_cache(place: Place) -> str:
+    """Remove the wheels that pip keeps, those of every torch that it ever downloaded."""
+    return _command(place, str(place.python.executable), "-m", "pip", "cache", "purge")
+
+
+def install_torch(place: Place, survey: Survey, *beside: str) -> str:
+    """Replace torch, and what has to match it, by the newest CUDA build that the driver carries.
+
+    One ``--index-url``, for with ``--extra-index-url`` pip prefers whatever has the higher version, such as a build for
+    the CPU.
+    """
+    branch = branch_of(survey)
+    indexes = [_Index(parse_version(row["cuda"]), row["driver"], row["url"]) for row in knowledge("versions")["index"]]
+    # Where no driver is known, the one that most drivers carry.
+    chosen = next((index for index in indexes if branch is not None and index.driver <= branch), indexes[-1])
+    return pip_install(place, "--force-reinstall", "torch", *beside, "--index-url", chosen.url)
+
+
+def match_torch(place: Place, survey: Survey, torch: Torch, package: Installed, *, same_release: bool = False) -> str:
+    """Install the build of a package that goes with this torch; pip finds it in the index of torch's variant only.
+
+    With `same_release` only the variant is wrong, which pip does not see by itself.
+    """
+    if torch.cuda is None:
+        return install_torch(place, survey, package.name)
+    base = knowledge("versions")["index"][0]["url"].rpartition("/")[0]
+    variant = "cu{}{}".format(*torch.cuda)
+    release = package.version.partition("+")[0]
+    what = (
+        ["--force-reinstall", "--no-deps", f"{package.name}=={release}"]
+        if same_release
+        else ["--upgrade", package.name, f"torch=={torch.version}"]
+    )
+    return pip_install(place, *what, "--index-url", f"{base}/{variant}")
+
+
+def branch_of(survey: Survey) -> int | None:
+    """Give the branch of the driver, 570 for ``570.124.06``; None where it is not known."""
+    try:
+        return driver_branch(survey.driver) if survey.driver else None
+    except ValueError:
+        return None
+
+
+def install_driver(place: Place, *, is_wsl: bool) -> str:
+    """Install a driver that serves an RTX 50 and CUDA 13."""
+    newest = max(row["driver"] for row in knowledge("versions")["index"])
+    if place.is_windows or is_wsl:
+        where = "on Windows, not inside WSL, " if is_wsl else ""
+        return f"Install driver {newest} or later {where}from https://www.nvidia.com/drivers, then restart Windows."
+    if _family(place) == 0 and "ubuntu" in (place.read("/etc/os-release") or "").lower():
+        return f"sudo apt install nvidia-driver-{newest}-open, then restart the computer."
+    return f"Install NVIDIA driver {newest} or later, with open kernel modules, from your distribution, then restart."
+
+
+def install_system(place: Place, what: str, otherwise: str) -> str:
+    """Install a package of the Linux distribution; `otherwise` where it is not known how."""
+    family = _family(place)
+    if not place.is_linux or family is None:
+        return otherwise
+    major, minor, _ = place.python.version
+    return f"{_INSTALLERS[family]} {_SYSTEM_PACKAGES[what][family].format(version=f'{major}.{minor}')}"
+
+
+def set_variable(place: Place, name: str, value: str) -> str:
+    """Set a variable in the terminal."""
+    return f"set {name}={value}" if place.is_windows else f"export {name}={shlex.quote(value)}"
+
+
+def unset_variable(place: Place, name: str) -> str:
+    """Remove a variable from the terminal."""
+    return f"set {name}=" if place.is_windows else f"unset {name}"
+
+
+def prepend_to_loader_path(folder: Path) -> str:
+    """Let the loader look in a folder first; it reads the variable when the program starts."""
+    # An empty entry would be the current folder.
+    return f'export LD_LIBRARY_PATH={shlex.quote(str(folder))}"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"'
+
+
+def _command(place: Place, *words: str) -> str:
+    return subprocess.list2cmdline(words) if place.is_windows else shlex.join(words)
+
+
+def _family(place: Place) -> int | None:
+    lines = (place.read("/etc/os-release") or "").lower().splitlines()
+    names = {
+        word.strip('"')
+        for line in lines
+        if line.startswith(("id=", "id_like="))
+        for word in line[3:].split("=")[-1].split()
+    }
+    return next((index for index, family in enumerate(_FAMILIES) if names.intersection(family)), None)

@@ -1,0 +1,76 @@
+"""What each topic of the environment is given, and what it gives."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rtx50_autoload.evidence.devices import Device, Survey
+    from rtx50_autoload.evidence.environment.place import Place
+    from rtx50_autoload.evidence.environment.stack import Stack
+    from rtx50_autoload.evidence.finding import Finding
+
+__all__ = ["BLACKWELL", "CudaVersion", "Examined", "Given", "dotted", "knowledge", "parse_version"]
+
+#: Version of CUDA, ``(12, 8)``.
+CudaVersion: TypeAlias = tuple[int, int]
+
+#: The major compute capability of the RTX 50 series (12.0) and of its relatives (12.1).
+BLACKWELL = 12
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is known before any topic is examined."""
+
+    survey: Survey
+    place: Place
+    stack: Stack
+
+    @property
+    def blackwell(self) -> tuple[Device, ...]:
+        """The devices of the RTX 50 series and its relatives."""
+        return tuple(device for device in self.survey.devices if device.capability[0] == BLACKWELL)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one topic found."""
+
+    findings: tuple[Finding, ...]
+    #: Versions, paths and numbers for reports; values that JSON knows.
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@cache
+def knowledge(name: str) -> dict[str, Any]:
+    """Read one of the tables beside this module."""
+    text = files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def parse_version(text: str) -> CudaVersion:
+    """Read ``"12.8"`` as ``(12, 8)``; further parts are left out.
+
+    Raises:
+        ValueError: the text does not begin with two numbers.
+
+    """
+    major, minor, *_ = text.split(".")
+    return int(major), int(minor)
+
+
+def dotted(version: CudaVersion) -> str:
+    """Write ``(12, 8)`` as ``"12.8"``."""
+    return f"{version[0]}.{version[1]}"
