@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
@@ -91,7 +90,9 @@ def test_without_such_files_the_url_of_the_installation_leads_there(tmp_path, so
     assert editable(tmp_path / "site", direct_url=url) == ("editable", ["pkg/_C.so"])
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({"url": "file:///x", "dir_info": {}})])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"dir_info": {"editable": true}}', '{"url": "file:///x", "dir_info": []}']
+)
 def test_a_url_that_is_of_no_editable_install_leads_nowhere(tmp_path, content):
     assert editable(tmp_path, files={"pkg-1.dist-info/direct_url.json": content}) == ("record", [])
 

@@ -72,6 +72,12 @@ def test_what_fails_in_part_is_named(site):
     assert judged(site).worst.judgement.reason == "b.so (1 more like it): 1 module with nothing that loads on 12.0"
 
 
+def test_what_is_named_is_not_what_was_made_for_other_gpus(site):
+    files = {"lib/a.so": library(*OTHER_GPU), "lib/b.so": library(*OLD), "lib/c.so": library(*NATIVE)}
+    install(site, "lib", "1", files)
+    assert judged(site).worst.judgement.reason.startswith("b.so: ")
+
+
 def test_a_damaged_or_missing_binary_is_unreadable(site):
     install(site, "lib", "1", {"lib/a.so": library(*NATIVE), "lib/b.so": library(*NATIVE)[:300]})
     assert verdict(site) == "unreadable"
@@ -184,7 +190,7 @@ def bitsandbytes(site):
 def test_bitsandbytes_is_judged_by_the_one_library_that_it_loads(bitsandbytes, cuda, version, expected, loaded):
     assessment = bitsandbytes(cuda, version)
     assert assessment.judgement.verdict.value == expected
-    assert assessment.judgement.reason.startswith(f"{loaded} (for torch for CUDA {cuda}): ")
+    assert assessment.judgement.reason.startswith(f"{loaded} (for torch's CUDA {cuda}): ")
     assert [binary.file_name for binary in assessment.binaries if binary.unused is None] == [loaded]
 
 
@@ -192,9 +198,7 @@ def test_bitsandbytes_is_judged_by_the_one_library_that_it_loads(bitsandbytes, c
 def test_no_library_for_torchs_cuda_is_impossible(bitsandbytes, cuda, version):
     assessment = bitsandbytes(cuda, version)
     assert assessment.judgement.verdict is Verdict.IMPOSSIBLE
-    assert (
-        assessment.judgement.reason == f"it has no library for torch for CUDA {cuda}, only for 11.8, 12.6, 12.8, 13.0"
-    )
+    assert assessment.judgement.reason == f"it has no library for torch's CUDA {cuda}, only for 11.8, 12.6, 12.8, 13.0"
 
 
 def test_without_torchs_cuda_it_says_what_each_would_be(bitsandbytes):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rtx50_autoload.evidence.libraries import facts_about
-from rtx50_autoload.evidence.verdict import Judgement, Outcome, Verdict, combine
+from rtx50_autoload.evidence.verdict import FINDINGS, Judgement, Outcome, Verdict, combine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -110,9 +110,11 @@ def _judge_used(binaries: Iterable[Binary], subject: Subject) -> Judgement:
     """Judge the used binaries as one; where only some of them fail, the reason names the first of those."""
     used = [binary for binary in binaries if not binary.unused]
     judgement = combine((binary.result.judgement for binary in used), subject.target)
-    failing = [binary for binary in used if binary.verdict in {Verdict.IMPOSSIBLE, Verdict.PARTIAL, Verdict.UNREADABLE}]
-    if judgement.verdict not in {Verdict.PARTIAL, Verdict.UNREADABLE} or not failing or len(used) == 1:
+    if judgement.verdict not in {Verdict.PARTIAL, Verdict.UNREADABLE} or len(used) == 1:
         return judgement
+    failing = [
+        binary for binary in used if binary.verdict in FINDINGS and not binary.result.judgement.is_for_other_gpus
+    ]
     more = f" ({len(failing) - 1} more like it)" if len(failing) > 1 else ""
     return replace(judgement, reason=f"{failing[0].file_name}{more}: {failing[0].result.judgement.reason}")
 
@@ -131,7 +133,7 @@ def _assess_chosen(
         by, wanted = f"{choice.variable}={asked}", (int(asked[:2]), int(asked[2:] or 0))
         picked = wanted if wanted in versions else None
     elif torch is not None and torch.cuda is not None:
-        by, wanted = f"torch for CUDA {_dotted(torch.cuda)}", torch.cuda
+        by, wanted = f"torch's CUDA {_dotted(torch.cuda)}", torch.cuda
         picked = choice.picks(versions, wanted)
     else:
         undecided = _judge_used((binary for binary in binaries if binary.name in candidates), subject)

@@ -13,7 +13,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -136,18 +136,18 @@ def _source_trees(distribution: IDistribution, root: Path, recorded: Iterable[st
                 yield tree
     if not found:
         # A build system whose start-up files say it in another way (scikit-build-core, meson-python).
-        direct_url = _direct_url(distribution)
-        if direct_url.get("dir_info", {}).get("editable"):
-            folder = Path(url2pathname(urlsplit(direct_url["url"]).path))
+        folder = _installed_from(distribution)
+        if folder is not None:
             yield _SourceTree(folder, folder)
 
 
-def _direct_url(distribution: IDistribution) -> dict[str, Any]:
+def _installed_from(distribution: IDistribution) -> Path | None:
+    """Return the project's folder as PEP 610 has it, where the install is editable."""
     try:
-        content = json.loads(distribution.read_text("direct_url.json") or "{}")
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        return Path(url2pathname(urlsplit(origin["url"]).path)) if origin["dir_info"]["editable"] else None
+    except (ValueError, KeyError, TypeError):  # no such file, not an editable install, or something else in it
+        return None
 
 
 def _pointed_to(file: Path) -> Iterator[_SourceTree]:

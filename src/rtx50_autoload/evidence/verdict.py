@@ -84,6 +84,11 @@ class Judgement:
         """The first driver branch that compiles all PTX that the device needs; None where it needs none."""
         return None if self.newest_ptx is None else minimum_driver(self.newest_ptx)
 
+    @property
+    def is_for_other_gpus(self) -> bool:
+        """Whether nothing loads, and nothing was meant to."""
+        return self.verdict is Verdict.IMPOSSIBLE and not self.modules.get(Outcome.MISSING)
+
 
 #: Libraries with modules for single GPUs, among which their own host code picks (cuBLASLt 12.8 has 19 modules that hold
 #: nothing for 12.0, cuDNN 9.10 has 50; both work there). A module that is missing beside native ones is no gap in them.
@@ -129,7 +134,7 @@ def combine(judgements: Iterable[Judgement], target: Target) -> Judgement:
     A binary with code for other GPUs only is no gap beside one that loads, as it is with modules.
     """
     with_code = [judgement for judgement in judgements if judgement.verdict is not Verdict.NO_GPU_CODE]
-    judged = [judgement for judgement in with_code if not _is_wholly_for_other_gpus(judgement)] or with_code
+    judged = [judgement for judgement in with_code if not judgement.is_for_other_gpus] or with_code
     damaged = next((judgement for judgement in judged if judgement.verdict is Verdict.UNREADABLE), None)
     if damaged is not None:
         return damaged
@@ -139,10 +144,6 @@ def combine(judgements: Iterable[Judgement], target: Target) -> Judgement:
     newest = max((judgement.newest_ptx for judgement in judged if judgement.newest_ptx is not None), default=None)
     verdicts = {judgement.verdict for judgement in judged}
     return Judgement(_verdict_of_all(verdicts), _reason(modules, newest, target), modules, newest)
-
-
-def _is_wholly_for_other_gpus(judgement: Judgement) -> bool:
-    return judgement.verdict is Verdict.IMPOSSIBLE and not judgement.modules.get(Outcome.MISSING)
 
 
 def _verdict_of_all(verdicts: set[Verdict]) -> Verdict:
