@@ -26,13 +26,32 @@ def site(tmp_path):
     return folder
 
 
+#: The command on a machine that has no faults of its own; those are looked at in test_environment.py.
+ON_A_SOUND_MACHINE = """
+import sys
+from rtx50_autoload.cli.main import main
+from rtx50_autoload.evidence import environment
+environment.examine = lambda survey: environment.Environment((), {})
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.fixture
 def doctor(installed, site):
     def run(*arguments, **variables):
         env = {"PYTHONPATH": str(site), "COLUMNS": "200", **RTX_5090, **variables}
-        return installed.run(installed.script("rtx50-autoload"), "doctor", *arguments, env=env)
+        return installed.run("-c", ON_A_SOUND_MACHINE, "doctor", *arguments, env=env)
 
     return run
+
+
+def test_the_faults_of_the_machine_are_among_the_findings(installed):
+    env = {**RTX_5090, "TORCH_CUDA_ARCH_LIST": "9.0"}
+    result = installed.run(installed.script("rtx50-autoload"), "doctor", "--json", env=env)
+    document = json.loads(result.stdout)
+    assert "arch-list-hopper" in {finding["id"] for finding in document["findings"]}
+    assert document["environment"]["architectures"]
+    assert result.returncode == 1
 
 
 def put(site, name="torch", version="2.5.1", images=OLD, file="lib/libtorch_cuda.so"):

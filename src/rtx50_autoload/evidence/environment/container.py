@@ -65,8 +65,7 @@ def _findings(given: Given, name: str, nodes: list[str]) -> Iterator[Finding]:
             id="container-without-gpu",
             severity=Severity.ERROR,
             what=f"No GPU was handed into this container ({name}).",
-            why="There is no /dev/nvidia0 here"
-            + (f", and NVIDIA_VISIBLE_DEVICES is {visible!r}." if visible in (None, *_NOTHING) else "."),
+            why=f"There is no /dev/nvidia0 here{_variable(visible)}.",
             next=start(place),
         )
         return
@@ -88,3 +87,10 @@ def _findings(given: Given, name: str, nodes: list[str]) -> Iterator[Finding]:
             why="Libraries that reach the RTX 50 series by PTX (xformers does) fail with CUDA error 221 without it.",
             next=start(place),
         )
+
+
+def _variable(visible: str | None) -> str:
+    """Say what NVIDIA_VISIBLE_DEVICES has to do with it, if anything."""
+    if visible is None:
+        return ", and NVIDIA_VISIBLE_DEVICES is not set"
+    return f", and NVIDIA_VISIBLE_DEVICES is {visible!r}" if visible in _NOTHING else ""
