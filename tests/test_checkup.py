@@ -37,8 +37,8 @@ def test_it_tells_what_the_command_tells(installed, tmp_path):
 
 def test_a_device_can_be_asked_about(installed, tmp_path):
     install(tmp_path, "torch", "2.5.1", {"torch/lib/libtorch_cuda.so": elf([container(*OLD)])})
-    code = "import rtx50_autoload; print(rtx50_autoload.doctor('9.0').ok)"
-    assert installed.run_code(code, env={"PYTHONPATH": str(tmp_path)}).stdout == "True\n"
+    code = "import rtx50_autoload; print(rtx50_autoload.doctor('9.0').libraries[0]['verdict'])"
+    assert installed.run_code(code, env={"PYTHONPATH": str(tmp_path)}).stdout == "native\n"
 
 
 def test_what_the_command_cannot_do_is_an_error_of_ours(installed):

@@ -167,6 +167,20 @@ def test_a_damaged_library_is_installed_again(site, doctor):
     assert finding["next"].endswith("--force-reinstall --no-deps lib==1")
 
 
+@pytest.mark.parametrize(
+    ("cuda", "file", "found"),
+    [(None, "libtorch_cpu.so", "torch-cpu-only"), ("12.6", "libtorch_cuda.so", "torch-cuda-too-old")],
+)
+def test_what_the_environment_says_of_torch_is_not_said_twice(installed, site, cuda, file, found):
+    code = elf([container(*OLD)]) if "cuda" in file else elf()
+    install(site, "torch", "2.8.0", {f"torch/lib/{file}": code, "torch/version.py": torch_version(cuda)})
+    env = {**RTX_5090, "PYTHONPATH": str(site)}
+    result = installed.run(installed.script("rtx50-autoload"), "doctor", "--json", env=env)
+    ids = {finding["id"] for finding in json.loads(result.stdout)["findings"]}
+    assert found in ids
+    assert not {"torch-impossible", "torch-no-gpu-code"} & ids
+
+
 @pytest.mark.parametrize("arguments", [["--device", "120"], ["--driver", "new"], ["path"], ["--html"]])
 def test_wrong_usage_is_2(doctor, arguments):
     result = doctor(*arguments)

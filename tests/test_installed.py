@@ -109,10 +109,10 @@ def test_names_are_compared_as_installers_do():
     assert normalised("Flash_Attn.3") == normalised("flash-attn-3")
 
 
-def test_the_finder_of_importlib_metadata_is_there_only_once_somebody_asks():
+def test_a_program_that_asks_for_an_examination_gets_no_finder_of_importlib_metadata():
     code = """
 import sys
-import rtx50_autoload.evidence.inventory, rtx50_autoload.evidence.doctor, rtx50_autoload.checkup
+import rtx50_autoload.checkup, rtx50_autoload.evidence.inventory
 assert "importlib_metadata" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)

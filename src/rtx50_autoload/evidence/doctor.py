@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload import __version__
 from rtx50_autoload.evidence import environment
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from rtx50_autoload.evidence.subject import Subject
 
 __all__ = ["Examination", "examine"]
+
+
+#: Findings about libraries, and those about the environment that say the same with the very command that helps.
+_SAID_BETTER: Final = {
+    "torch-no-gpu-code": frozenset({"torch-cpu-only", "torch-for-amd"}),
+    "torch-impossible": frozenset({"torch-cuda-too-old"}),
+}
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,9 @@ def examine(
     judged_for = subjects(survey, device, driver)
     inventory = take_inventory(judged_for, cache, reader)
     surroundings = environment.examine(survey)
+    said = {finding.id for finding in surroundings.findings}
     found = [
-        *library_findings(inventory.libraries),
+        *(one for one in library_findings(inventory.libraries) if said.isdisjoint(_SAID_BETTER.get(one.id, ()))),
         *surroundings.findings,
         *(probe_findings(probes) if probes is not None else ()),
     ]

@@ -110,7 +110,7 @@ def take_inventory(
 
     """
     installed = list(installed_distributions(path))
-    torch = next((torch_build(one) for one in installed if normalised(one.name) == "torch"), None)
+    torch = next((torch_build(one) for one in installed if _is_torch(one.name)), None)
     if torch is not None:
         installed += compiled_extensions(torch)
     results: dict[Installed, dict[str, ScanResult]] = {one: {} for one in installed}
@@ -139,8 +139,11 @@ def take_inventory(
 
 def _worst_first(library: Library) -> tuple[int, bool, str]:
     """Sort torch before the libraries that were built against it."""
-    name = normalised(library.name)
-    return _WORST_FIRST.index(library.worst.judgement.verdict), name != "torch", name
+    return _WORST_FIRST.index(library.worst.judgement.verdict), not _is_torch(library.name), normalised(library.name)
+
+
+def _is_torch(distribution: str) -> bool:
+    return normalised(distribution) == "torch"
 
 
 def _why_idle(installed: Installed, torch: TorchBuild | None) -> str | None:

@@ -49,8 +49,8 @@ _CASES: Final = {
     ),
     Verdict.NO_GPU_CODE: _Case(
         Severity.ERROR,
-        "{library} is a build without GPU code.",
-        "It computes on the CPU only, whatever GPU is in the machine.",
+        "{library} is a build without code for NVIDIA GPUs.",
+        "It cannot use one, whatever GPU is in the machine.",
     ),
 }
 

@@ -18,7 +18,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "impossible": "nothing in it runs on this GPU",
     "unknown": "it loads its GPU code by itself; only running it tells",
     "unreadable": "a file of it is damaged",
-    "no_gpu_code": "built for the CPU",
+    "no_gpu_code": "built without code for NVIDIA GPUs",
 }
 
 
