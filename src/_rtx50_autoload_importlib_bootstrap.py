@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Modules to tell `handler` of. `torch.cuda` rather than `torch` is where the capability can be told: it is ready
 #: before other packages that `import torch` pulls in can ask. `torch` itself is watched for its failure.
 watched: "Container[str]" = frozenset(
-    ("torch", "torch.cuda", "xformers", "xformers.ops.fmha.dispatch", "flash_attn"),
+    ("torch", "torch.cuda", "xformers", "xformers.ops.fmha.cutlass", "xformers.ops.fmha.dispatch", "flash_attn"),
 )
 #: The module that is told; imported when the first watched module has run.
 handler = "rtx50_autoload.activation"

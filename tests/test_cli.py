@@ -54,7 +54,8 @@ def test_status_json_has_the_promised_shape(installed):
     assert by_caller["torch"] is by_caller["triton"] is by_caller["flash_attn.cute"] is None
     assert all(row["reason"] for row in state["callers"])
     assert [(row["library"], row["state"]) for row in state["adjustments"]] == [
-        ("xformers", "when xformers.ops.fmha.dispatch is imported")
+        ("xformers", "when xformers.ops.fmha.dispatch is imported"),
+        ("xformers", "when xformers.ops.fmha.cutlass is imported"),
     ]
     assert [(file["present"], file["matches_record"]) for file in state["startup_files"]] == [(True, True)] * 2
 

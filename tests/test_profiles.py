@@ -89,6 +89,7 @@ def test_xformers_is_told_by_its_version(version, reported, adjusted):
     chosen = policy({"xformers": version})
     assert chosen.decide("xformers.ops.fmha.common", TRUE).reported == reported
     assert ("xformers-fa3-off" in chosen.adjustments()) is adjusted
+    assert ("xformers-cutlass-limit-lifted" in chosen.adjustments()) is (reported == HOPPER)
 
 
 @pytest.mark.parametrize(

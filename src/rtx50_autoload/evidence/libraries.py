@@ -78,6 +78,7 @@ class LibraryFacts:
     judged_by: re.Pattern[str] | None = None
     next: str | None = None
     cuda: bool = False
+    picks_modules: bool = False
     choice: tuple[Choice, ...] = ()
     unused: tuple[BinaryFact, ...] = ()
     known_bad: tuple[BinaryFact, ...] = ()

@@ -55,6 +55,14 @@ _CASES: Final = {
 }
 
 
+#: What a partial verdict comes to where the library chooses among its modules.
+_PICKS_MODULES: Final = _Case(
+    Severity.INFO,
+    "{library} holds modules without code for {device}, beside others that have it.",
+    "It chooses among its modules by the GPU, so this need not be a fault.",
+)
+
+
 def library_findings(libraries: Iterable[Library]) -> Iterator[Finding]:
     """Yield a finding for every library that does not run, on some device or at all."""
     for library in libraries:
@@ -62,6 +70,8 @@ def library_findings(libraries: Iterable[Library]) -> Iterator[Finding]:
         case = _CASES.get(verdict)
         if case is None or library.idle is not None:
             continue
+        if verdict is Verdict.PARTIAL and facts_about(library.name).picks_modules:
+            case = _PICKS_MODULES
         affected = [one for one in library.assessments if one.judgement.verdict is verdict]
         devices = " and ".join(str(one.subject) for one in affected)
         yield Finding(
