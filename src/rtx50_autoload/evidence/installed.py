@@ -13,7 +13,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -21,8 +21,6 @@ from rtx50_autoload.evidence.gpucode import format_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from importlib_metadata import IDistribution
 
 __all__ = ["Installed", "Origin", "installed_distributions", "is_loadable", "normalised"]
 
@@ -80,7 +78,21 @@ def installed_distributions(path: Sequence[str] | None = None) -> Iterator[Insta
             yield _describe(name, version, distribution)
 
 
-def _name_and_version(distribution: IDistribution) -> tuple[str | None, str | None]:
+class _Distribution(Protocol):
+    """What is used of a distribution; importlib_metadata's own type has another name from release to release."""
+
+    @property
+    def metadata(self) -> Any: ...  # noqa: ANN401
+
+    @property
+    def files(self) -> Iterable[object] | None: ...
+
+    def read_text(self, filename: str, /) -> str | None: ...
+
+    def locate_file(self, path: str, /) -> object: ...
+
+
+def _name_and_version(distribution: _Distribution) -> tuple[str | None, str | None]:
     try:
         metadata = distribution.metadata
     except (OSError, ValueError):  # a folder without metadata is what an interrupted uninstallation leaves
@@ -88,7 +100,7 @@ def _name_and_version(distribution: IDistribution) -> tuple[str | None, str | No
     return metadata.get("Name"), metadata.get("Version")
 
 
-def _describe(name: str, version: str | None, distribution: IDistribution) -> Installed:
+def _describe(name: str, version: str | None, distribution: _Distribution) -> Installed:
     root = Path(str(distribution.locate_file("")))
     recorded = _recorded(distribution)
     trees = list(dict.fromkeys(_source_trees(distribution, root, recorded)))
@@ -104,7 +116,7 @@ def _describe(name: str, version: str | None, distribution: IDistribution) -> In
     )
 
 
-def _recorded(distribution: IDistribution) -> list[str]:
+def _recorded(distribution: _Distribution) -> list[str]:
     """Return the paths in RECORD, or in what older installers write in its place.
 
     RECORD is read here, since `Distribution.files` asks the disk for each of torch's 13,000 files and leaves out the
@@ -127,7 +139,7 @@ class _SourceTree(NamedTuple):
     root: Path
 
 
-def _source_trees(distribution: IDistribution, root: Path, recorded: Iterable[str]) -> Iterator[_SourceTree]:
+def _source_trees(distribution: _Distribution, root: Path, recorded: Iterable[str]) -> Iterator[_SourceTree]:
     found = False
     for file in recorded:
         if "/" not in file and file.endswith((".pth", ".py")):
@@ -141,7 +153,7 @@ def _source_trees(distribution: IDistribution, root: Path, recorded: Iterable[st
             yield _SourceTree(folder, folder)
 
 
-def _installed_from(distribution: IDistribution) -> Path | None:
+def _installed_from(distribution: _Distribution) -> Path | None:
     """Return the project's folder as PEP 610 has it, where the install is editable."""
     try:
         origin = json.loads(distribution.read_text("direct_url.json") or "{}")
