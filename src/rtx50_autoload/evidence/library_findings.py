@@ -104,7 +104,7 @@ def _next_step(library: Library, affected: Sequence[Assessment]) -> str:
         return f"Install it again: python -m pip install --force-reinstall --no-deps {_requirement(library)}"
     if judgement.verdict is not Verdict.NO_GPU_CODE:
         if target.switches.forced:
-            return "Unset CUDA_FORCE_PTX_JIT and CUDA_FORCE_JIT, which make the driver ignore compiled GPU code."
+            return "Unset CUDA_FORCE_PTX_JIT (and CUDA_FORCE_JIT)."
         if judgement.driver_min is not None and target.switches.disabled:
             return "Unset CUDA_DISABLE_PTX_JIT and CUDA_DISABLE_JIT, which keep the driver from compiling PTX."
         if judgement.driver_min is not None and target.driver is not None and target.driver < judgement.driver_min:
