@@ -26,7 +26,8 @@ def test_it_tells_what_the_command_tells(installed, tmp_path):
     assert unchanged
     assert not ok
     assert [library["verdict"] for library in libraries] == ["impossible"]
-    assert [finding["id"] for finding in findings] == ["torch-impossible"]
+    # The machine that the tests run on may have infos of its own: a Python that is served no longer, say.
+    assert [finding["id"] for finding in findings if finding["severity"] != "info"] == ["torch-impossible"]
     first, *rest = shown.splitlines()
     assert first == "<Checkup: 1 error found>"
     assert "  torch 2.5.1: impossible, 1 module with nothing that loads on 12.0" in rest

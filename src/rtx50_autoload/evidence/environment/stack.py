@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import importlib_metadata
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -131,6 +130,9 @@ def read_stack(place: Place) -> Stack:
 
 
 def _find(place: Place, name: str, module: str) -> Installed | None:
+    # Importing it puts a finder on sys.meta_path: only in a process of our own, where somebody asks for this.
+    import importlib_metadata  # noqa: PLC0415
+
     for path in place.paths:
         for found in importlib_metadata.distributions(name=name, path=[str(path)]):
             # A folder that an interrupted uninstall left behind has no version.

@@ -7,7 +7,6 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import importlib_metadata
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -97,6 +96,9 @@ def _installed_version(given: Given, name: str) -> str | None:
         return given.stack.torch.version
     if name in given.stack.installed:
         return given.stack.installed[name].version
+    # Importing it puts a finder on sys.meta_path: only in a process of our own, where somebody asks for this.
+    import importlib_metadata  # noqa: PLC0415
+
     found = importlib_metadata.distributions(name=name, path=[str(path) for path in given.place.paths])
     return next((each.version for each in found), None)
 
