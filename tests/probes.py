@@ -36,6 +36,21 @@ def asks(name, device=0):
 #: Prints what the modules named on the command line are told.
 ASK_ALL = ASKS + "print(json.dumps({name: asks(name) for name in sys.argv[1:]}))\n"
 
+#: Functions for torch.compile that ask by each road; called with 0 on a device of 12.0, each gives 1200.
+ASKING_FUNCTIONS = """
+import torch, rtx50_autoload
+capability, properties = torch.cuda.get_device_capability, torch.cuda.get_device_properties
+
+def by_attribute(x):
+    return x + torch.cuda.get_device_capability()[0] * 100 + torch.cuda.get_device_capability(0)[1]
+
+def by_properties(x):
+    return x + torch.cuda.get_device_properties(0).major * 100 + torch.cuda.get_device_properties().minor
+
+def by_reference(x):
+    return x + capability(0)[0] * 100 + properties(0).minor
+"""
+
 
 def answers(result: CompletedProcess[str]) -> dict[str, set[tuple[int, int]]]:
     """Give the distinct answers of each caller: one if all roads agree."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probes import ASKS
+from probes import ASKING_FUNCTIONS, ASKS
 
 SIMULATED = {"RTX50_SIMULATE": "12.0"}
 
@@ -209,20 +209,9 @@ except ValueError as error:
     assert either_torch.run_code(code).stdout.startswith("True 'hopper' is no mapping such as '12.0:9.0'")
 
 
-COMPILED = """
-import torch, warnings
-import rtx50_autoload
-capability, properties = torch.cuda.get_device_capability, torch.cuda.get_device_properties
-
-def by_attribute(x):
-    return x + torch.cuda.get_device_capability()[0] * 100 + torch.cuda.get_device_capability(0)[1]
-
-def by_properties(x):
-    return x + torch.cuda.get_device_properties(0).major * 100 + torch.cuda.get_device_properties().minor
-
-def by_reference(x):
-    return x + capability(0)[0] * 100 + properties(0).minor
-
+COMPILED = (
+    ASKING_FUNCTIONS
+    + """
 def compiled(function):
     torch._dynamo.reset()
     try:
@@ -230,6 +219,7 @@ def compiled(function):
     except Exception as error:
         return type(error).__name__
 """
+)
 
 
 def test_torch_compile_with_fullgraph_works_through_every_road(with_torch):

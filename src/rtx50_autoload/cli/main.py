@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
@@ -87,26 +87,23 @@ def _parser() -> argparse.ArgumentParser:
 def _status(options: argparse.Namespace) -> int:
     from rtx50_autoload.state import status  # noqa: PLC0415 - a command imports what it needs
 
-    state = status()
-    if options.json:
-        print(json.dumps(state, indent=2))  # noqa: T201
-    else:
-        from .console import show_status  # noqa: PLC0415
-
-        show_status(state)
-    return OK if state["active"] else FINDING
+    return _show(status(), "show_status", as_json=options.json)
 
 
 def _demo(options: argparse.Namespace) -> int:
     from .demo import run_demo  # noqa: PLC0415
 
-    result = run_demo()
-    if options.json:
+    return _show(run_demo(), "show_demo", as_json=options.json)
+
+
+def _show(result: dict[str, Any], show: str, *, as_json: bool) -> int:
+    """Print a result as JSON, or as a function of `console` does."""
+    if as_json:
         print(json.dumps(result, indent=2))  # noqa: T201
     else:
-        from .console import show_demo  # noqa: PLC0415
+        from . import console  # noqa: PLC0415
 
-        show_demo(result)
+        getattr(console, show)(result)
     return OK if result["active"] else FINDING
 
 
