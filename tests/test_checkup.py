@@ -26,9 +26,9 @@ def test_it_tells_what_the_command_tells(installed, tmp_path):
     assert unchanged
     assert not ok
     assert [library["verdict"] for library in libraries] == ["impossible"]
-    assert [finding["id"] for finding in findings] == ["torch-impossible"]
+    assert "torch-impossible" in [finding["id"] for finding in findings]
     first, *rest = shown.splitlines()
-    assert first == "<Checkup: 1 error found>"
+    assert first.startswith("<Checkup: 1 error")  # and, where this Python is old, a warning
     assert "  torch 2.5.1: impossible, 1 module with nothing that loads on 12.0" in rest
     assert page.startswith("<style>")
     assert "<html" not in page
