@@ -38,8 +38,8 @@ def test_of_an_unknown_library_nothing_is_known():
 
 
 def test_nvidias_wheels_name_their_cuda_version():
-    facts = facts_about("nvidia_cublas_cu12")
-    assert facts.cuda_major("nvidia_cublas_cu12") == 12
+    for name, major in {"nvidia_cublas_cu12": 12, "nvidia-cusparselt-cu13": 13, "nvidia-cusparselt": None}.items():
+        assert facts_about(name).cuda_major(name) == major
 
 
 @pytest.mark.parametrize(

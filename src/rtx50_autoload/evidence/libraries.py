@@ -94,7 +94,7 @@ class LibraryFacts:
     def cuda_major(self, distribution: str) -> int | None:
         """Return the CUDA version that a distribution belongs to by its name; None where the name does not say."""
         match = self.name.fullmatch(normalised(distribution)) if self.cuda else None
-        return None if match is None else int(match["cuda"])
+        return None if match is None or match["cuda"] is None else int(match["cuda"])
 
 
 _NOTHING_KNOWN: Final = LibraryFacts(re.compile(""), source="")
