@@ -338,6 +338,11 @@ def python_unknown(machine):
     machine.change_python(version=(3, 19, 0))
 
 
+def torch_not_installed(machine):
+    shutil.rmtree(machine.site / "torch")
+    shutil.rmtree(next(machine.site.glob("torch-*.dist-info")), ignore_errors=True)
+
+
 def python_no_longer_served(machine):
     shutil.rmtree(machine.site / "torch")
     machine.change_python(version=(3, 13, 1), free_threaded=True)
@@ -429,6 +434,7 @@ ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
         (python_unknown, "python-without-wheels", WARNING, "-m venv"),
         (python_no_longer_served, "python-served-no-longer", INFO, "-m venv"),
         (no_headers, "python-headers-missing", INFO, "development package"),
+        (torch_not_installed, "torch-not-installed", WARNING, "pip install"),
         (two_torches, "torch-twice", WARNING, "Remove"),
         (torch_shadowed, "torch-shadowed", ERROR, "export PYTHONNOUSERSITE=1"),
     ],

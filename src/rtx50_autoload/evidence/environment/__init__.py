@@ -75,7 +75,7 @@ def examine(survey: Survey, place: Place | None = None) -> Environment:
     try:
         stack = read_stack(place)
     except Exception as error:  # noqa: BLE001 - metadata is written by anyone's build tool
-        stack = Stack({}, None, ())
+        stack = Stack({}, None, (), readable=False)
         found.append(_fault("packages", error))
     given = Given(survey, place, stack)
     for name, look in TOPICS.items():

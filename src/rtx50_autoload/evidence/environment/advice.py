@@ -54,17 +54,18 @@ def empty_pip_cache(place: Place) -> str:
     return _command(place, str(place.python.executable), "-m", "pip", "cache", "purge")
 
 
-def install_torch(place: Place, survey: Survey, *beside: str) -> str:
-    """Replace torch, and what has to match it, by the newest CUDA build that the driver carries.
+def install_torch(place: Place, survey: Survey, *beside: str, replace: bool = True) -> str:
+    """Install the newest CUDA build of torch that the driver carries, and what has to match it.
 
-    One ``--index-url``, for with ``--extra-index-url`` pip prefers whatever has the higher version, such as a build for
-    the CPU.
+    With `replace` what is there goes: pip keeps a torch that differs in its CUDA variant alone. One ``--index-url``, for
+    with ``--extra-index-url`` pip prefers whatever has the higher version, such as a build for the CPU.
     """
     branch = branch_of(survey)
     indexes = [_Index(parse_version(row["cuda"]), row["driver"], row["url"]) for row in knowledge("versions")["index"]]
     # Where no driver is known, the one that most drivers carry.
     chosen = next((index for index in indexes if branch is not None and index.driver <= branch), indexes[-1])
-    return pip_install(place, "--force-reinstall", "torch", *beside, "--index-url", chosen.url)
+    options = ("--force-reinstall",) if replace else ()
+    return pip_install(place, *options, "torch", *beside, "--index-url", chosen.url)
 
 
 def match_torch(place: Place, survey: Survey, torch: Torch, package: Installed, *, same_release: bool = False) -> str:

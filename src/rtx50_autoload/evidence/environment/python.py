@@ -65,6 +65,14 @@ def _wheels(given: Given) -> Iterator[Finding]:
             why="Later versions of torch are made for other Pythons only.",
             next=f"It serves the RTX 50 series. For later ones: python{served[-2]} -m venv my-environment",
         )
+    elif given.stack.readable and "torch" not in given.stack.installed:
+        yield Finding(
+            id="torch-not-installed",
+            severity=Severity.WARNING if given.survey.devices else Severity.INFO,
+            what=f"torch is not installed in this environment, {python.prefix}.",
+            why="Either it is still to be installed, or another Python has it: each environment has its own packages.",
+            next=advice.install_torch(given.place, given.survey, replace=False),
+        )
 
 
 def _headers(given: Given) -> Iterator[Finding]:

@@ -101,6 +101,8 @@ class Stack:
     torch: Torch | None
     #: Every folder ``torch`` that an import could find, the one that it does first.
     torch_copies: tuple[Path, ...]
+    #: Whether the metadata could be read; else nothing is known of what is installed.
+    readable: bool = True
 
     def version(self, name: str) -> str | None:
         """Give the version of a package; None where it is not installed."""
