@@ -57,8 +57,8 @@ def empty_pip_cache(place: Place) -> str:
 def install_torch(place: Place, survey: Survey, *beside: str, replace: bool = True) -> str:
     """Install the newest CUDA build of torch that the driver carries, and what has to match it.
 
-    With `replace` what is there goes: pip keeps a torch that differs in its CUDA variant alone. One ``--index-url``, for
-    with ``--extra-index-url`` pip prefers whatever has the higher version, such as a build for the CPU.
+    With `replace` what is there goes: pip keeps a torch that differs in its CUDA variant alone. One ``--index-url``,
+    for with ``--extra-index-url`` pip prefers whatever has the higher version, such as a build for the CPU.
     """
     branch = branch_of(survey)
     indexes = [_Index(parse_version(row["cuda"]), row["driver"], row["url"]) for row in knowledge("versions")["index"]]
