@@ -78,6 +78,21 @@ def test_what_the_program_sets_itself_stays(with_fake_torch, folder):
     assert lines == ["(True, (8, 9), (9, 0)) True"]
 
 
+def test_a_switch_that_cannot_be_set_back_keeps_nothing_else_from_it(with_fake_torch, folder):
+    code = """
+import sys
+sys.path.insert(0, ".")
+import torch, xformers.ops, rtx50_autoload
+from xformers.ops.fmha import cutlass, dispatch
+def bug():
+    raise ZeroDivisionError("a bug planted by the test")
+dispatch._get_use_fa3 = bug
+rtx50_autoload.deactivate()
+print("rtx50" in torch.cuda.get_device_capability.__code__.co_filename, cutlass.FwOp.CUDA_MAXIMUM_COMPUTE_CAPABILITY)
+"""
+    assert with_fake_torch.run_code(code, env=SIMULATED, cwd=folder).stdout == "False (9, 0)\n"
+
+
 def test_a_version_without_the_switches_is_imported_as_ever_and_status_says_so(with_fake_torch, folder):
     for name in ("dispatch", "cutlass"):
         folder.joinpath("xformers", "ops", "fmha", f"{name}.py").write_text("")

@@ -188,7 +188,10 @@ class Autoloader:
         with self._lock:
             self.active = False
             while self._set_back:
-                self._set_back.pop()()
+                try:
+                    self._set_back.pop()()
+                except Exception as error:  # noqa: BLE001 - the rest is to be taken back all the same
+                    hook.record(error)
             self.applied.clear()
             self.patches.restore()
             self._arrived.clear()

@@ -130,8 +130,14 @@ class PatchSet:
         """Take all changes back, the last one first."""
         remaining = []
         for entry in reversed(self.entries):
-            if entry.state == "applied" and not entry.patch.restore():
-                entry.state, entry.error = "kept", "changed by somebody else after us"
+            if entry.state != "applied":
+                continue
+            try:
+                error = None if entry.patch.restore() else "changed by somebody else after us"
+            except Exception as fault:  # noqa: BLE001 - the other changes are to be taken back all the same
+                error = f"{type(fault).__name__}: {fault}"
+            if error is not None:
+                entry.state, entry.error = "kept", error
                 remaining.append(entry)
         self.entries[:] = remaining
 
