@@ -190,7 +190,7 @@ class Autoloader:
             while self._set_back:
                 try:
                     self._set_back.pop()()
-                except Exception as error:  # noqa: BLE001 - the rest is to be taken back all the same
+                except Exception as error:  # noqa: BLE001, PERF203 - the rest is to be taken back all the same
                     hook.record(error)
             self.applied.clear()
             self.patches.restore()
