@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from rtx50_autoload import __version__
+
+from .tables import plain_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["show_demo", "show_status"]
 
@@ -57,7 +60,7 @@ def show_demo(result: dict[str, Any]) -> None:
     else:
         console.print(f"torch {result['torch']} was asked by code of each name; no program here imports us.")
     console.print()
-    table = _table()
+    table = plain_table()
     table.add_column("caller", overflow="fold")
     table.add_column("without us")
     table.add_column("with us")
@@ -76,12 +79,8 @@ def show_demo(result: dict[str, Any]) -> None:
         console.print(Text(f"The package is off: {result['reason']}", "bold red"))
 
 
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-
-
 def _told_table(rows: list[dict[str, Any]]) -> Table:
-    table = _table()
+    table = plain_table()
     table.add_column("caller", overflow="fold")
     table.add_column("device")
     table.add_column("told")
@@ -94,7 +93,7 @@ def _told_table(rows: list[dict[str, Any]]) -> Table:
 def _devices(state: dict[str, Any]) -> Table | str:
     if not state["devices"]:
         return f"No device: {_sentence(state['device_reason'])}"
-    table = _table()
+    table = plain_table()
     for column in ("device", "name", "capability", "known from"):
         table.add_column(column)
     for device in state["devices"]:

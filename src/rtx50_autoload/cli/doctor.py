@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtx50_autoload.cli.device_arguments import add_device_arguments
+from rtx50_autoload.cli.exit_codes import FINDING, OK
 from rtx50_autoload.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2))  # noqa: T201
     else:
         show_examination(document)
-    return 0 if document["ok"] else 1
+    return OK if document["ok"] else FINDING
 
 
 def _run_probes() -> ProbeReport:

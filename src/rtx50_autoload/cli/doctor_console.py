@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rtx50_autoload.cli.tables import plain_table
 from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.verdict import Verdict
 from rtx50_autoload.printable import printable
@@ -59,7 +59,7 @@ def _numbered(steps: list[str]) -> Table:
 
 
 def _probes(report: dict[str, Any]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_header=bool(report["results"]))
+    table = plain_table(show_header=bool(report["results"]))
     for column in ("computation", "library", "result"):
         table.add_column(column, overflow="fold")
     table.add_column("detail", ratio=1)
@@ -70,7 +70,7 @@ def _probes(report: dict[str, Any]) -> Table:
 
 
 def _libraries(document: dict[str, Any]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     table.add_column("library", overflow="fold")
     several = len(document["judged_for"]) > 1
     for subject in document["judged_for"]:

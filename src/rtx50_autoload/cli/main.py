@@ -12,14 +12,12 @@ from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 
 from . import doctor, scan
+from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main"]
-
-OK, FINDING, USAGE = 0, 1, 2
-_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"rtx50-autoload: {error}", file=sys.stderr)  # noqa: T201
         return USAGE if isinstance(error, UsageError) else FINDING
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader has gone (`| head`); what Python would flush at its end has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

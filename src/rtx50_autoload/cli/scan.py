@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rtx50_autoload.cli.device_arguments import add_device_arguments
+from rtx50_autoload.cli.exit_codes import FINDING, OK
 
 if TYPE_CHECKING:
     import argparse
 
 __all__ = ["add_parser", "run"]
-
-_NOTHING_WRONG: Final = 0
-_FINDINGS: Final = 1
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,4 +53,4 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps([result.as_json() for result in results], indent=2))  # noqa: T201
     else:
         show_results(results, subject)
-    return _FINDINGS if any(result.judgement.verdict in FINDINGS for result in results) else _NOTHING_WRONG
+    return FINDING if any(result.judgement.verdict in FINDINGS for result in results) else OK

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from rtx50_autoload.knowledge import read_tables
 
 if TYPE_CHECKING:
     from rtx50_autoload.evidence.arch import JitSwitches
@@ -48,7 +43,6 @@ def load_known_errors() -> tuple[KnownError, ...]:
         TypeError: a key of the file is unknown or missing (the tests read the file, so a release's is sound).
 
     """
-    text = files(__package__).joinpath("known_errors.toml").read_text(encoding="utf-8")
     return tuple(
         KnownError(
             codes=tuple(entry.pop("codes", ())),
@@ -56,7 +50,7 @@ def load_known_errors() -> tuple[KnownError, ...]:
             texts=tuple(entry.pop("texts", ())),
             **entry,
         )
-        for entry in tomllib.loads(text)["error"]
+        for entry in read_tables(__package__, "known_errors.toml")["error"]
     )
 
 

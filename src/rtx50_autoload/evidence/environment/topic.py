@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from rtx50_autoload.knowledge import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,8 +51,7 @@ class Examined:
 @cache
 def knowledge(name: str) -> dict[str, Any]:
     """Read one of the tables beside this module."""
-    text = files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return read_tables(__package__, f"{name}.toml")
 
 
 def parse_version(text: str) -> CudaVersion:
