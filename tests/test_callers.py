@@ -157,7 +157,7 @@ def test_one_line_is_said_once_and_to_stderr(either_torch):
 
 @pytest.mark.parametrize(
     "silence",
-    [{"RTX50_QUIET": "1"}, {"RANK": "3"}, {"SLURM_PROCID": "1"}, {"OMPI_COMM_WORLD_RANK": "2"}],
+    [{"RTX50_QUIET": "1"}, {"RANK": "3"}, {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, {"OMPI_COMM_WORLD_RANK": "2"}],
 )
 def test_nothing_is_said_where_asked_or_in_the_other_processes_of_a_job(either_torch, silence):
     result = either_torch.run_code(ASKS + "print(asks('xformers')['function'])", env={**SIMULATED, **silence})

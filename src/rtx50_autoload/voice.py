@@ -8,21 +8,20 @@ from __future__ import annotations
 import os
 import sys
 
+from rtx50_autoload.job import is_worker
+
 __all__ = ["fault", "say", "wants_debug"]
 
 #: Set from the settings once they are read.
 quiet = False
 debug = False
 
-# The rank of this process among those of one job, as the launchers give it: torchrun, Slurm, Open MPI, MPICH.
-_RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-
 _said: set[str] = set()
 
 
 def say(text: str) -> None:
     """Print one line, once per process, and only in the first process of a job."""
-    if quiet or text in _said or not _first_process():
+    if quiet or text in _said or is_worker():
         return
     _said.add(text)
     _write(f"rtx50-autoload: {text}\n")
@@ -40,13 +39,6 @@ def fault(error: Exception) -> None:
 def wants_debug() -> bool:
     """Tell whether RTX50_DEBUG asks for everything; also before the settings are read, which may be what fails."""
     return debug or os.environ.get("RTX50_DEBUG", "").lower() in {"1", "true", "yes", "on"}
-
-
-def _first_process() -> bool:
-    rank = next((os.environ[name] for name in _RANK_VARIABLES if name in os.environ), "0")
-    multiprocessing = sys.modules.get("multiprocessing.process")
-    is_worker = multiprocessing is not None and multiprocessing.parent_process() is not None
-    return rank in {"0", ""} and not is_worker
 
 
 def _write(text: str) -> None:
