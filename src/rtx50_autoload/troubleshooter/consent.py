@@ -1,0 +1,107 @@
+"""Whether an assistant may be asked here and now, by whom, and why not."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from rtx50_autoload import job
+from rtx50_autoload.knowledge import read_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rtx50_autoload.settings import AiConsent
+
+__all__ = ["Consent", "Occasion", "consent", "load_surroundings"]
+
+#: What leads to the question: an error that ends the program, or a command that a person has typed.
+Occasion: TypeAlias = Literal["crash", "command"]
+
+_NOT_SET = frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Whether an assistant may be asked.
+
+    Attributes:
+        answer: ``yes``, ``ask`` (the person at the terminal first), ``no``.
+        reason: why, as a clause that follows "because".
+
+    """
+
+    answer: Literal["yes", "ask", "no"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surrounding:
+    """Where a process runs; what its fields mean stands at the head of `surroundings.toml`."""
+
+    what: str
+    explicit: bool
+    variables: tuple[str, ...]
+    source: str
+    values: tuple[str, ...] = ()
+
+    def sign(self, environ: Mapping[str, str]) -> str | None:
+        """Give the variable by which a process knows that it runs there."""
+        for name in self.variables:
+            value = environ.get(name, "").lower()
+            if value in self.values if self.values else value not in _NOT_SET:
+                return name
+        return None
+
+
+@cache
+def load_surroundings() -> tuple[Surrounding, ...]:
+    """Read `surroundings.toml`.
+
+    Raises:
+        TypeError: a key of the file is unknown or missing (the tests read the file, so a release's is sound).
+
+    """
+    return tuple(
+        Surrounding(variables=tuple(entry.pop("variables")), values=tuple(entry.pop("values", ())), **entry)
+        for entry in read_tables(__package__, "surroundings.toml")["surrounding"]
+    )
+
+
+def consent(setting: AiConsent, occasion: Occasion, environ: Mapping[str, str] | None = None) -> Consent:
+    """Decide whether an assistant may be asked.
+
+    Args:
+        setting: what RTX50_AI says.
+        occasion: what leads to the question.
+        environ: the environment variables, by default the process's.
+
+    """
+    environ = os.environ if environ is None else environ
+    if setting == "off":
+        return Consent("no", "RTX50_AI is off")
+    for surrounding in load_surroundings():
+        sign = surrounding.sign(environ)
+        if sign and (surrounding.explicit or occasion == "crash"):
+            return Consent("no", f"this runs {surrounding.what} ({sign} is set)")
+    if occasion == "crash" and (job.rank(environ) is not None or job.is_worker(environ)):
+        return Consent("no", "this is one process of a job")
+    if occasion == "crash" and threading.current_thread() is not threading.main_thread():
+        return Consent("no", "the error came in a thread beside the main one")
+    if setting == "auto":
+        return Consent("yes", "RTX50_AI is auto")
+    if not _at_terminal():
+        return Consent("no", "there is nobody at a terminal to ask, and RTX50_AI is not auto")
+    return Consent("ask", "RTX50_AI is ask")
+
+
+def _at_terminal() -> bool:
+    """Tell whether a person sees the question and can answer it."""
+    try:
+        return sys.stdin.isatty() and sys.stderr.isatty()
+    except (AttributeError, ValueError):  # a program without them (pythonw), or one that has closed them
+        return False
