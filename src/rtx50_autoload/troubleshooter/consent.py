@@ -82,21 +82,27 @@ def consent(setting: AiConsent, occasion: Occasion, environ: Mapping[str, str] |
 
     """
     environ = os.environ if environ is None else environ
-    if setting == "off":
-        return Consent("no", "RTX50_AI is off")
+    reason = "RTX50_AI is off" if setting == "off" else _hindrance(occasion, environ)
+    if reason is not None:
+        return Consent("no", reason)
+    if setting == "auto":
+        return Consent("yes", "RTX50_AI is auto")
+    if _at_terminal():
+        return Consent("ask", "RTX50_AI is ask")
+    return Consent("no", "there is nobody at a terminal to ask, and RTX50_AI is not auto")
+
+
+def _hindrance(occasion: Occasion, environ: Mapping[str, str]) -> str | None:
+    """Give what speaks against asking from this process, as a clause; None where nothing does."""
     for surrounding in load_surroundings():
         sign = surrounding.sign(environ)
         if sign and (surrounding.explicit or occasion == "crash"):
-            return Consent("no", f"this runs {surrounding.what} ({sign} is set)")
+            return f"this runs {surrounding.what} ({sign} is set)"
     if occasion == "crash" and (job.rank(environ) is not None or job.is_worker(environ)):
-        return Consent("no", "this is one process of a job")
+        return "this is one process of a job"
     if occasion == "crash" and threading.current_thread() is not threading.main_thread():
-        return Consent("no", "the error came in a thread beside the main one")
-    if setting == "auto":
-        return Consent("yes", "RTX50_AI is auto")
-    if not _at_terminal():
-        return Consent("no", "there is nobody at a terminal to ask, and RTX50_AI is not auto")
-    return Consent("ask", "RTX50_AI is ask")
+        return "the error came in a thread beside the main one"
+    return None
 
 
 def _at_terminal() -> bool:
