@@ -128,8 +128,8 @@ class Settings:
     rescue: Rescue
     #: Whether an error may be put to an assistant.
     ai: AiConsent
-    #: The assistant to ask; None is the user's kept choice.
-    assistant: str | None
+    #: The assistants to ask, the first one first; none have been chosen where empty.
+    assistant: tuple[str, ...]
     #: Run the installation check at the first watched import.
     check_install: bool
     #: The easter egg.
@@ -192,6 +192,12 @@ def _parse_rescue(text: str) -> str:
     return _parse_word(text, switch | {"import": "import", "provide": "provide"})
 
 
+def _parse_ai(text: str) -> str:
+    # Whoever switches it off with another word of that meaning is not asked.
+    no = [word for word, on in _SWITCH.items() if not on]
+    return _parse_word(text, {"ask": "ask", "auto": "auto", "off": "off"} | dict.fromkeys(no, "off"))
+
+
 def _parse_callers(text: str) -> dict[str, Capability | None]:
     callers: dict[str, Capability | None] = {}
     for item in _items(text):
@@ -228,8 +234,8 @@ FIELDS = (
     Field("callers", _parse_callers, "", "entries such as mylib=9.0 or otherlib=true, with commas", _write_callers),
     Field("simulate", _parse_simulate, "", "devices such as 12.0 or My GPU:12.0, with commas", _write_simulate),
     Field("rescue", _parse_rescue, "1", "0, 1, import and provide"),
-    Field("ai", _one_of("ask", "auto", "off"), "ask", "ask, auto and off"),
-    Field("assistant", lambda text: text.strip() or None, "", "names of assistants"),
+    Field("ai", _parse_ai, "ask", "ask, auto and off"),
+    Field("assistant", lambda text: tuple(map(str.lower, _items(text))), "", "names of assistants, with commas", list),
     _switch("check_install"),
     _switch("batman_mode"),
     _switch("quiet"),
