@@ -107,7 +107,7 @@ def test_an_empty_switch_in_a_file_is_off(read):
         ('simulate = ["A:12.0"]', "simulate", (SimulatedDevice("A", (12, 0)),)),
         ('callers = ["a.b=9.0", "c=true"]', "callers", {"a.b": (9, 0), "c": None}),
         ('callers = "a.b = 9.0, c = True,"', "callers", {"a.b": (9, 0), "c": None}),
-        ('assistant = "Ollama"', "assistant", ("ollama",)),
+        ('assistant = "ollama/qwen3:4b, claude"', "assistant", ("ollama/qwen3:4b", "claude")),
         ('assistant = ["ollama", "claude"]', "assistant", ("ollama", "claude")),
         ('assistant = " "', "assistant", ()),
         ('ai = "off"', "ai", "off"),

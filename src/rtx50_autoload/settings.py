@@ -235,7 +235,7 @@ FIELDS = (
     Field("simulate", _parse_simulate, "", "devices such as 12.0 or My GPU:12.0, with commas", _write_simulate),
     Field("rescue", _parse_rescue, "1", "0, 1, import and provide"),
     Field("ai", _parse_ai, "ask", "ask, auto and off"),
-    Field("assistant", lambda text: tuple(map(str.lower, _items(text))), "", "names of assistants, with commas", list),
+    Field("assistant", lambda text: tuple(_items(text)), "", "names of assistants, with commas", list),
     _switch("check_install"),
     _switch("batman_mode"),
     _switch("quiet"),

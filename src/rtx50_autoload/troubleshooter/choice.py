@@ -1,0 +1,72 @@
+"""Which assistants are asked: those that the person has chosen, and nobody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rtx50_autoload import settings as settings_module
+from rtx50_autoload import settings_file
+
+from .assistant_errors import NotFoundError
+from .assistants import choose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .assistants import Found
+
+__all__ = ["Choice", "Chosen", "choice", "keep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An assistant that may be asked, and which model of it; None leaves that to the assistant."""
+
+    found: Found
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a person's choice comes to on this machine.
+
+    Attributes:
+        assistants: those that were chosen and are here, in the order of the choice.
+        missing: by name, why others that were chosen cannot be asked.
+
+    """
+
+    assistants: tuple[Chosen, ...]
+    missing: Mapping[str, NotFoundError]
+
+
+def choice(found: Sequence[Found], names: Sequence[str]) -> Choice:
+    """Find the chosen assistants among those that are here.
+
+    Args:
+        found: the assistants that are here.
+        names: the chosen ones, the first one first, as RTX50_ASSISTANT names them.
+
+    Raises:
+        UnknownAssistantError: a name is none of an assistant that this package knows.
+
+    """
+    assistants = []
+    missing = {}
+    for name in names:
+        try:
+            assistants.append(Chosen(*choose(found, name)))
+        except NotFoundError as error:  # noqa: PERF203 - a handful of names
+            missing[name] = error
+    return Choice(tuple(assistants), missing)
+
+
+def keep(names: Sequence[str]) -> None:
+    """Keep a choice in the user's settings file, so that nobody has to be asked again.
+
+    Raises:
+        SettingsFileError: the file cannot be read or written.
+
+    """
+    settings_file.set_value(settings_module.user_settings_file(), "assistant", list(names))
