@@ -2,19 +2,249 @@
 
 from __future__ import annotations
 
-from .diagnosis import Diagnosis
-from .situation import Situation
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rtx50_autoload.capability import format_capability
+from rtx50_autoload.diagnosis.conditions import capability_number
+from rtx50_autoload.diagnosis.culprit import find_culprit
+from rtx50_autoload.diagnosis.diagnosis import ABSTENTIONS, Diagnosis
+from rtx50_autoload.diagnosis.normalise import normalise
+from rtx50_autoload.diagnosis.plans import plan
+from rtx50_autoload.diagnosis.printed import complete
+from rtx50_autoload.diagnosis.signatures import EVIDENCE, RANKS, load_signatures
+from rtx50_autoload.diagnosis.situation import Situation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rtx50_autoload.diagnosis.conditions import Value
+    from rtx50_autoload.diagnosis.normalise import NormalisedText
+    from rtx50_autoload.diagnosis.signatures import Outcome, Signature
 
 __all__ = ["classify"]
+
+#: What one missing piece of evidence leaves of the confidence.
+_MISSING: Final = 0.8
+_LONGEST_HEADLINE: Final = 240
+#: Between two errors of which the first is the cause.
+_CHAINED: Final = re.compile(r"during handling of the above exception|the above exception was the direct cause")
+_EXCEPTION: Final = re.compile(
+    r"\b(?:[A-Za-z_]\w{0,60}\.){0,6}[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt)\b(?=: | ?$)"
+)
+_ARCHS: Final = re.compile(r"\d{1,2}\.\d|\d{2,4}")
+#: What a report about a GPU or an installation speaks of, and how failures are told.
+_TOPIC: Final = re.compile(
+    r"\b(?:cuda|gpu|nvidia|torch|pytorch|nvcc|driver|cudnn|nccl|wheel|pip|cmake|ninja|sm_\d|rtx)\b"
+)
+_FAILURE: Final = re.compile(
+    r"\b(?:errors?|failed|failure|fatal|cannot|could not|unable|not found|aborted|crash(?:ed)?)\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    signature: Signature
+    outcome: Outcome
+    start: int
+    end: int
+    values: dict[str, str]
 
 
 def classify(text: str, situation: Situation | None = None) -> Diagnosis:
     """Say what an error means; the same text and situation always give the same answer.
+
+    The statement that explains most of the others decides, and what is known of the machine decides between its causes.
+    Nothing is raised, the time is linear in the length of the text, and of a huge one only the beginning and the end are
+    read.
 
     Args:
         text: the error as a person or a program has it: a traceback, a log, one line.
         situation: what is known of the machine that it comes from; nothing where None.
 
     """
-    del text, situation
-    return Diagnosis("other", 0.0, "Nothing is known of this error yet.")
+    normalised = normalise(text)
+    known = complete(situation or Situation(), normalised)
+    facts = _facts(known)
+    match = _decide(list(_matches(normalised, facts)), normalised)
+    if match is None:
+        return _abstain(normalised, known)
+    return _diagnose(match, normalised, known, facts)
+
+
+def _matches(text: NormalisedText, facts: Mapping[str, Value]) -> Iterator[_Match]:
+    for signature in load_signatures():
+        if any(pattern.search(text.lower) for pattern in signature.unless):
+            continue
+        for pattern in signature.patterns:
+            # Of one statement that a log repeats, the first and the last count; a chain makes the first the cause.
+            for match in _first_and_last(pattern, text.lower):
+                values = {
+                    name: text.flat[slice(*match.span(name))] for name, group in match.groupdict().items() if group
+                }
+                outcome = _outcome(signature, {**facts, **_numbers(values)})
+                if outcome is not None:
+                    yield _Match(signature, outcome, match.start(), match.end(), values)
+
+
+def _first_and_last(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    first = last = None
+    for last in pattern.finditer(text):
+        first = first or last
+    if first is not None:
+        yield first
+    if last is not None and last is not first:
+        yield last
+
+
+def _outcome(signature: Signature, values: Mapping[str, Value]) -> Outcome | None:
+    return next((outcome for outcome in signature.outcomes if outcome.holds(values)), None)
+
+
+def _decide(matches: list[_Match], text: NormalisedText) -> _Match | None:
+    """Choose the statement that explains the others."""
+    if not matches:
+        return None
+    rank = max(match.signature.rank for match in matches)
+    best = sorted((match for match in matches if match.signature.rank == rank), key=lambda match: match.start)
+    if rank == RANKS["notice"]:
+        # A notice is no reason for an error that comes after it and that nothing here knows.
+        last = next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
+        best = [match for match in best if last is None or last.start() < match.end]
+        return best[0] if best else None
+    if rank >= RANKS["root"]:
+        return best[0]
+    # Errors: the last one ended the program, unless it was raised because of an earlier one.
+    first, last_match = best[0], best[-1]
+    return first if _CHAINED.search(text.lower, first.end, max(first.end, last_match.start)) else last_match
+
+
+def _facts(situation: Situation) -> dict[str, Value]:
+    """Give what is known of the machine, by the names of `conditions.SUBJECTS`."""
+    gpus = situation.gpus or ()
+    device = next((gpu.capability for gpu in gpus if gpu.capability), None)
+    vendors = {gpu.vendor for gpu in gpus if gpu.vendor}
+    vendor = "nvidia" if "nvidia" in vendors else next(iter(sorted(vendors)), None)
+    found: dict[str, Value | None] = {
+        "device": device,
+        "vendor": vendor,
+        "system": situation.system,
+        "torch": _release(situation.torch),
+        "variant": situation.torch_variant,
+        "toolkit": _release(situation.cuda_toolkit),
+        "driver": _release(situation.driver),
+        "python": _release(situation.python_version),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _release(version: str | None) -> tuple[int, ...] | None:
+    match = re.match(r"\d+(?:\.\d+)*", version or "")
+    return tuple(int(part) for part in match[0].split(".")[:2]) if match else None
+
+
+def _numbers(values: Mapping[str, str]) -> dict[str, Value]:
+    """Read the numbers that a signature took from the text."""
+    found: dict[str, Value] = {}
+    for name, text in values.items():
+        if name in {"arch", "low", "high"}:
+            capability = capability_number(re.sub(r"[,\s]+", ".", text.strip("() ")))
+            if capability is not None:
+                found[name] = capability
+        elif name == "archs":
+            archs = [capability_number(number) for number in _ARCHS.findall(text)]
+            if archs:
+                found[name] = tuple(arch for arch in archs if arch is not None)
+        elif name in {"limit", "required"} and text.isdecimal():
+            found[name] = (int(text),)
+        elif name == "device":
+            capability = capability_number(text)
+            if capability is not None:
+                found["printed"] = capability
+    return found
+
+
+def _diagnose(match: _Match, text: NormalisedText, situation: Situation, facts: Mapping[str, Value]) -> Diagnosis:
+    outcome = match.outcome
+    headline = _headline(match, text)
+    missing = tuple(ask for ask in outcome.asks if ask not in facts)
+    abstains = outcome.category in ABSTENTIONS
+    culprit = None if abstains else find_culprit(text, match.values)
+    return Diagnosis(
+        category=outcome.category,
+        confidence=round(outcome.confidence * _MISSING ** len(missing), 2),
+        cause=_fill(outcome.cause, match.values, situation),
+        evidence=(f"The text says: {headline}", *_known(situation)),
+        missing_evidence=tuple(EVIDENCE[ask] for ask in missing),
+        culprit=culprit,
+        fix=plan(outcome.category, situation, match.values, culprit),
+        signature=match.signature.id,
+        headline=headline,
+    )
+
+
+def _fill(template: str, values: Mapping[str, str], situation: Situation) -> str:
+    """Write a cause, with what the text and the machine tell in its places."""
+    gpu = next((gpu for gpu in situation.gpus or () if gpu.capability), None) or next(iter(situation.gpus or ()), None)
+    words = {
+        "gpu": _gpu(gpu.name, gpu.capability) if gpu else "this GPU",
+        "built": _torch(situation),
+        **{name: value.strip() for name, value in values.items()},
+    }
+    return re.sub(r"\{(\w+)\}", lambda place: words.get(place[1], "?"), template)
+
+
+def _gpu(name: str | None, capability: tuple[int, int] | None) -> str:
+    if capability is None:
+        return name or "this GPU"
+    return f"{name or 'this GPU'} (compute capability {format_capability(capability)})"
+
+
+def _torch(situation: Situation) -> str:
+    version = "+".join(filter(None, (situation.torch, situation.torch_variant)))
+    return f"torch {version}" if version else "the installed torch"
+
+
+def _known(situation: Situation) -> Iterator[str]:
+    """Say what is known of the machine, one sentence each."""
+    for gpu in situation.gpus or ():
+        yield f"GPU: {_gpu(gpu.name, gpu.capability)}."
+    if situation.torch or situation.torch_variant:
+        yield f"Installed: {_torch(situation)}."
+    if situation.driver:
+        yield f"NVIDIA driver: {situation.driver}."
+    if situation.cuda_toolkit:
+        yield f"CUDA toolkit (nvcc): {situation.cuda_toolkit}."
+
+
+def _headline(match: _Match, text: NormalisedText) -> str:
+    """Give the line that decided; of a text pasted as one line, the part around what matched."""
+    line = text.line_at(match.start)
+    if len(line) <= _LONGEST_HEADLINE:
+        return line
+    start = max(text.line_start(match.start), match.start - _LONGEST_HEADLINE // 4)
+    exception = next(iter(_EXCEPTION.finditer(text.flat, start, match.start)), None)
+    start = exception.start() if exception else match.start
+    return text.flat[start : start + _LONGEST_HEADLINE].strip()
+
+
+def _abstain(text: NormalisedText, situation: Situation) -> Diagnosis:
+    """Say that nothing is known of this text, and ask for more where it may be an error of this kind."""
+    exception = next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
+    if exception is None and _TOPIC.search(text.lower) and _FAILURE.search(text.lower):
+        return Diagnosis(
+            "other",
+            0.2,
+            "This may be a fault of the GPU's software or of an installation, but no line of it says which.",
+            evidence=tuple(_known(situation)),
+            missing_evidence=(EVIDENCE["traceback"], EVIDENCE["log"]),
+            headline=text.lines[-1][:_LONGEST_HEADLINE],
+        )
+    place = exception.start() if exception else 0
+    return Diagnosis(
+        "unrelated",
+        0.3,
+        "No sign of a fault of the GPU's architecture, of a compiled library or of an installation.",
+        headline=text.flat[place : place + _LONGEST_HEADLINE] if exception else text.line_at(0)[:_LONGEST_HEADLINE],
+    )
