@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["fault", "say", "wants_debug"]
+__all__ = ["fault", "is_first_process", "say", "wants_debug"]
 
 #: Set from the settings once they are read.
 quiet = False
@@ -22,7 +22,7 @@ _said: set[str] = set()
 
 def say(text: str) -> None:
     """Print one line, once per process, and only in the first process of a job."""
-    if quiet or text in _said or not _first_process():
+    if quiet or text in _said or not is_first_process():
         return
     _said.add(text)
     _write(f"rtx50-autoload: {text}\n")
@@ -42,7 +42,8 @@ def wants_debug() -> bool:
     return debug or os.environ.get("RTX50_DEBUG", "").lower() in {"1", "true", "yes", "on"}
 
 
-def _first_process() -> bool:
+def is_first_process() -> bool:
+    """Tell whether this is the first process of its job, and no worker of another process."""
     rank = next((os.environ[name] for name in _RANK_VARIABLES if name in os.environ), "0")
     multiprocessing = sys.modules.get("multiprocessing.process")
     is_worker = multiprocessing is not None and multiprocessing.parent_process() is not None
