@@ -51,7 +51,7 @@ def show_incident(incident: Incident) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     table = Table.grid(padding=(0, 2))
     environment = incident.environment
-    gpus = [gpu["name"] or "unknown" for gpu in environment.get("gpus") or ()]
+    gpus = [gpu.get("name") or "unknown" for gpu in environment.get("gpus") or ()]
     rows = {
         "incident": incident.id,
         "seen": f"{incident.count} times, last on {when(incident)}" if incident.count > 1 else when(incident),

@@ -113,7 +113,7 @@ class Incident:
             exception_type=_perhaps(str, content.get("exception_type")),
             text=_a(str, content.get("text")),
             diagnosis=_diagnosis(content.get("diagnosis")),
-            environment=_a(dict, content.get("environment")),
+            environment=_environment(content.get("environment")),
             program=_a(str, content.get("program")),
             version=_a(str, content.get("version")),
             spoken=spoken and Spoken(_a(str, _a(dict, spoken).get("process")), _time(spoken.get("at"))),
@@ -160,6 +160,13 @@ def facts_of(situation: Situation, prefix: str) -> dict[str, Any]:
         "versions": dict(situation.versions),
         "prefix": prefix,
     }
+
+
+def _environment(data: object) -> dict[str, Any]:
+    content = _a(dict, data)
+    for gpu in _perhaps(list, content.get("gpus")) or ():
+        _perhaps(str, _a(dict, gpu).get("name"))
+    return content
 
 
 def _diagnosis(data: object) -> Diagnosis:
