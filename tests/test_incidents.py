@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtx50_autoload.diagnosis import incidents
@@ -39,7 +39,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def record(diagnosis=DIAGNOSIS, situation=SITUATION, exception_type="RuntimeError", text="the text", **options):
-    return incidents.record(diagnosis, situation, exception_type, text, **options)
+    return incidents.record(diagnosis, text, situation, exception_type=exception_type, **options)
 
 
 def with_headline(headline):
@@ -327,6 +327,7 @@ _VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_whatever_stands_in_a_file_is_an_incident_or_a_value_error(data):
     content = incident_content()

@@ -32,7 +32,7 @@ sys.stdin.readline()
 rank = sys.argv[1]
 recorded = record(
     Diagnosis("no_kernel_image", 0.9, "cause", headline=f"no kernel image on cuda:{rank}"),
-    Situation("machine"), "RuntimeError", f"the text of {rank}",
+    f"the text of {rank}", Situation("machine"), exception_type="RuntimeError",
 )
 print(json.dumps([recorded.incident_id, recorded.count, recorded.speaks, recorded.problem]), flush=True)
 """
@@ -102,7 +102,7 @@ from rtx50_autoload.diagnosis.diagnosis import Diagnosis
 from rtx50_autoload.diagnosis.incidents import record
 from rtx50_autoload.diagnosis.situation import Situation
 while True:
-    recorded = record(Diagnosis("other", 0.0, "c" * 100_000), Situation(), None, "text" * 4000)
+    recorded = record(Diagnosis("other", 0.0, "c" * 100_000), "text" * 4000, Situation())
     assert recorded.problem is None, recorded
     print(recorded.count, flush=True)
 """
@@ -129,7 +129,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def record():
-    return incidents.record(Diagnosis("no_kernel_image", 0.9, "cause"), Situation(), None, "text")
+    return incidents.record(Diagnosis("no_kernel_image", 0.9, "cause"), "text", Situation())
 
 
 def test_threads_of_one_process_are_all_counted(folder):
@@ -209,7 +209,7 @@ import os, time
 from rtx50_autoload.diagnosis.diagnosis import Diagnosis
 from rtx50_autoload.diagnosis.incidents import record
 from rtx50_autoload.diagnosis.situation import Situation
-failure = Diagnosis("no_kernel_image", 0.9, "cause"), Situation(), None, "text"
+failure = Diagnosis("no_kernel_image", 0.9, "cause"), "text", Situation()
 assert record(*failure).speaks
 reading, writing = os.pipe()
 if os.fork() == 0:

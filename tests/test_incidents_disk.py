@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def record():
-    return incidents.record(Diagnosis("no_kernel_image", 0.9, "cause"), Situation(), "RuntimeError", "text")
+    return incidents.record(Diagnosis("no_kernel_image", 0.9, "cause"), "text", Situation())
 
 
 def fails_with(number):
@@ -75,7 +75,7 @@ import resource, sys
 from rtx50_autoload.diagnosis.diagnosis import Diagnosis
 from rtx50_autoload.diagnosis.incidents import latest, record
 from rtx50_autoload.diagnosis.situation import Situation
-failure = Diagnosis("no_kernel_image", 0.9, "cause"), Situation(), None, "text" * 4000
+failure = Diagnosis("no_kernel_image", 0.9, "cause"), "text" * 4000, Situation()
 print(record(*failure).count)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 recorded = record(*failure)
@@ -100,7 +100,7 @@ RECORDS = """
 from rtx50_autoload.diagnosis.diagnosis import Diagnosis
 from rtx50_autoload.diagnosis.incidents import record
 from rtx50_autoload.diagnosis.situation import Situation
-recorded = record(Diagnosis("no_kernel_image", 0.9, "cause"), Situation(), None, "text")
+recorded = record(Diagnosis("no_kernel_image", 0.9, "cause"), "text", Situation())
 print(recorded.incident_id, recorded.speaks, recorded.problem)
 """
 
@@ -169,7 +169,7 @@ def test_what_a_killed_writer_has_left_goes_after_a_while(folder):
     for draft in (old, new):
         draft.write_text("{")
     os.utime(old, (0, 0))
-    incidents.record(Diagnosis("other", 0.0, "another"), Situation(), None, "text")
+    incidents.record(Diagnosis("other", 0.0, "another"), "text", Situation())
     assert (old.exists(), new.exists()) == (False, True)
     assert incidents.load_all().unreadable == {}
 

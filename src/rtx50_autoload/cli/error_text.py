@@ -68,7 +68,7 @@ def read_stdin() -> str:
 def _read(stream: BinaryIO, name: str, holds: str) -> str:
     head, tail = stream.read(_HALF), b""
     text = _decode(head)
-    if len(_NO_TEXT.findall(text)) > _MOST_NO_TEXT * len(text):
+    if len(_NO_TEXT.findall(text)) > _MOST_NO_TEXT * len(head):
         raise UnreadableTextError(f"{name} is not text; give a file that holds {holds}")
     left_out = 0
     while chunk := stream.read(_HALF):

@@ -52,7 +52,7 @@ def show_diagnosis(diagnosis: Diagnosis, incident: Incident | None = None) -> No
     title = diagnosis.category if category is None else category.title
     console.print(Text(printable(title), "bold yellow" if diagnosis.abstains else "bold red"))
     if not diagnosis.abstains:
-        console.print(Text(f"{diagnosis.category}, {diagnosis.confidence:.0%} sure", "dim"))
+        console.print(Text(f"{printable(diagnosis.category)}, {diagnosis.confidence:.0%} sure", "dim"))
     if diagnosis.culprit is not None:
         console.print(Text.assemble("At fault: ", (printable(diagnosis.culprit), "bold")))
     console.print()

@@ -173,7 +173,7 @@ def _diagnosis(data: object) -> Diagnosis:
     content = _a(dict, data)
     return Diagnosis(
         category=_a(str, content.get("category")),
-        confidence=float(_a((int, float), content.get("confidence"))),
+        confidence=_share(content.get("confidence")),
         cause=_a(str, content.get("cause")),
         evidence=_texts(content.get("evidence")),
         missing_evidence=_texts(content.get("missing_evidence")),
@@ -200,12 +200,20 @@ def _perhaps(kind: type[_Kind], value: object) -> _Kind | None:
     return None if value is None else _a(kind, value)
 
 
+def _share(value: object) -> float:
+    share = _a((int, float), value)
+    if not 0 <= share <= 1:
+        raise ValueError(f"{share!r} is not between 0 and 1")
+    return float(share)
+
+
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(_a(str, one) for one in _a(list, value))
 
 
 def _time(value: object) -> datetime:
     time = datetime.fromisoformat(_a(str, value))
-    if time.tzinfo is None:
-        raise ValueError(f"{value!r} names no time zone")
+    # At both ends of the calendar, no local time may exist.
+    if time.tzinfo is None or not datetime.min.year < time.year < datetime.max.year:
+        raise ValueError(f"{value!r} is no time with a time zone")
     return time

@@ -89,10 +89,10 @@ class Recorded:
 
 def record(
     diagnosis: Diagnosis,
-    situation: Situation,
-    exception_type: str | None,
     text: str,
+    situation: Situation,
     *,
+    exception_type: str | None = None,
     redact: Callable[[str], str] = str,
 ) -> Recorded:
     """Count a failure, and say whether this process is the one to speak of it.
@@ -107,14 +107,14 @@ def record(
 
     Args:
         diagnosis: what the failure means.
+        text: the failure as the program has it.
         situation: what is known of this machine.
         exception_type: the name of the exception's class, where there is one.
-        text: the failure as the program has it.
         redact: takes out of a text what must not be kept; all that comes from the failure passes through it.
 
     """
     try:
-        new = _new_incident(diagnosis, situation, exception_type, text, redact)
+        new = _new_incident(diagnosis, text, situation, exception_type, redact)
         place = folder()
         try:
             return _record(place, new)
@@ -191,9 +191,9 @@ def clear(names: Iterable[str] | None = None) -> list[Path]:
 
 def _new_incident(
     diagnosis: Diagnosis,
+    text: str,
     situation: Situation,
     exception_type: str | None,
-    text: str,
     redact: Callable[[str], str],
 ) -> Incident:
     # Redacted first: a cut may leave half of what has to be recognised as a whole.
