@@ -239,6 +239,18 @@ def test_it_fits_the_terminal_and_commands_stay_whole(monkeypatch, capsys, width
     assert not {"│", "┃", "|"} & set("".join(lines))
 
 
+@pytest.mark.parametrize(("width", "own_line"), [(80, True), (200, False)])
+def test_a_command_in_a_check_is_not_folded_either(monkeypatch, capsys, width, own_line):
+    monkeypatch.setenv("COLUMNS", str(width))
+    command = 'python -c "import torch; print(torch.__version__, torch.cuda.get_arch_list())"'
+    step = FixStep("Do it.", "It helps.", (), "", f"`{command}` lists sm_120, and `nvidia-smi` shows the GPU.")
+    show_diagnosis(Diagnosis("no_kernel_image", 1.0, "cause", fix=(step,)))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert (command in lines) is own_line
+    assert sum(command in line for line in lines) == 1
+    assert any("`nvidia-smi` shows the GPU." in line for line in lines)
+
+
 def test_it_leads_from_what_is_wrong_to_what_to_do(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     show_diagnosis(RICH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from rtx50_autoload.diagnosis.incident import Incident
 
 __all__ = ["show_diagnosis", "when"]
+
+_MARGIN: Final = "   "
+#: A command of several words within a sentence.
+_COMMAND: Final = re.compile(r"`([^`]* [^`]*)`")
 
 #: What to do where the plan, or the absence of one, has not helped.
 _OTHERWISE: Final = {
@@ -92,8 +97,22 @@ def _show_step(console: Console, number: int, step: FixStep) -> None:
         head.add_row("", Text(f"Changes: {printable(step.changes)}", "dim"))
     console.print(head)
     for command in step.commands:
-        for line in printable(command).splitlines():
-            # Not folded, so that it can be copied whole.
-            console.print(Text(f"     {line}", "cyan"), soft_wrap=True)
+        _show_command(console, command)
     if step.check:
-        console.print(Padding(Text(f"Check: {printable(step.check)}"), (0, 0, 0, 3), expand=False))
+        _show_check(console, f"Check: {step.check}")
+
+
+def _show_command(console: Console, command: str) -> None:
+    """Print a command so that it can be copied whole: not folded, with nothing around it."""
+    for line in printable(command).splitlines():
+        console.print(Text(f"{_MARGIN}  {line}", "cyan"), soft_wrap=True)
+
+
+def _show_check(console: Console, check: str) -> None:
+    """Print how to see that a step has worked; a command in it gets a line of its own where it might be folded."""
+    parts = [check] if len(check) + len(_MARGIN) <= console.width else _COMMAND.split(check)
+    for number, part in enumerate(parts):
+        if number % 2:
+            _show_command(console, part)
+        elif part.strip():
+            console.print(Padding(Text(printable(part.strip())), (0, 0, 0, len(_MARGIN)), expand=False))
