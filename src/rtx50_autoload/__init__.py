@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .activation import activate, deactivate, masquerade, truth
     from .checkup import doctor
     from .errors import RTX50Error
+    from .explaining import explain
     from .state import status, true_capability
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "activate",
     "deactivate",
     "doctor",
+    "explain",
     "masquerade",
     "status",
     "true_capability",
@@ -34,6 +36,7 @@ _HOME = {
     "activate": "activation",
     "deactivate": "activation",
     "doctor": "checkup",
+    "explain": "explaining",
     "masquerade": "activation",
     "status": "state",
     "true_capability": "state",

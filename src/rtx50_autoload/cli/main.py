@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 
-from . import doctor, scan
+from . import doctor, explain, incidents, scan
 from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 where nothing is wrong, 1 for a finding, 2 for wrong usage.
 
     """
+    _write_all_characters()
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -55,6 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result
 
 
+def _write_all_characters() -> None:
+    """Show characters that the terminal's encoding lacks as Python escapes them, rather than to stop at the first."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rtx50-autoload",
@@ -79,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=_switch)
     doctor.add_parser(commands)
     scan.add_parser(commands)
+    explain.add_parser(commands)
+    incidents.add_parser(commands)
     return parser
 
 

@@ -1,0 +1,85 @@
+"""What a person sees of recorded incidents at the terminal, from 60 columns up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rtx50_autoload.cli.explain_console import show_diagnosis, when
+from rtx50_autoload.cli.tables import plain_table
+from rtx50_autoload.diagnosis.categories import load_categories
+from rtx50_autoload.printable import printable
+
+if TYPE_CHECKING:
+    from rtx50_autoload.diagnosis.incident import Incident
+    from rtx50_autoload.diagnosis.incidents import Kept
+
+__all__ = ["show_incident", "show_list"]
+
+#: The end of the text is where the error is; `--json` has all of it.
+_LINES_SHOWN: Final = 12
+
+
+def show_list(kept: Kept) -> None:
+    """Print what ``incidents list --json`` gives."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if kept.incidents:
+        table = plain_table()
+        table.add_column("id", no_wrap=True)
+        table.add_column("last seen", min_width=10)
+        table.add_column("count", justify="right")
+        table.add_column("program", overflow="fold")
+        table.add_column("what", ratio=1, overflow="fold")
+        for incident in kept.incidents:
+            table.add_row(
+                incident.id, when(incident), str(incident.count), printable(incident.program), _what(incident)
+            )
+        console.print(table)
+        console.print()
+        console.print("`rtx50-autoload incidents show ID` tells what one means and what mends it.")
+    else:
+        console.print("No incident has been recorded.")
+    for file, reason in kept.unreadable.items():
+        console.print(Text(printable(f"No incident, and left as it is: {file} ({reason})"), "yellow"))
+
+
+def show_incident(incident: Incident) -> None:
+    """Print what was recorded of one incident."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    table = Table.grid(padding=(0, 2))
+    environment = incident.environment
+    gpus = [gpu.get("name") or "unknown" for gpu in environment.get("gpus") or ()]
+    rows = {
+        "incident": incident.id,
+        "seen": f"{incident.count} times, last on {when(incident)}" if incident.count > 1 else when(incident),
+        "program": incident.program,
+        "environment": environment.get("prefix"),
+        "GPU": ", ".join(dict.fromkeys(gpus)),
+        "torch": environment.get("torch"),
+        "driver": environment.get("driver"),
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(Text(name, "dim"), Text(printable(str(value)), overflow="fold"))
+    console.print(table)
+    console.print()
+    lines = printable(incident.text).splitlines()
+    left_out = len(lines) - _LINES_SHOWN
+    if left_out > 0:
+        console.print(Text(f"({left_out} lines before: `incidents show {incident.id[:4]} --json`)", "dim"))
+    for line in lines[-_LINES_SHOWN:]:
+        console.print(Text(line, "dim", overflow="fold"))
+    console.print()
+    show_diagnosis(incident.diagnosis)
+
+
+def _what(incident: Incident) -> Text:
+    category = load_categories().get(incident.diagnosis.category)
+    title = incident.diagnosis.category if category is None else category.title
+    text = Text(printable(title))
+    if incident.diagnosis.culprit is not None:
+        text.append(f" ({printable(incident.diagnosis.culprit)})", "bold")
+    return text

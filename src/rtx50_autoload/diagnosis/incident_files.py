@@ -1,0 +1,218 @@
+"""The folder with one JSON file for each incident: how they are read, written, locked and kept few.
+
+A file is written whole under another name and renamed, so that readers, who need no lock, see the old or the new one
+and never a part. Nothing is forced to the disk: a power cut may leave an empty file, which is listed as unreadable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rtx50_autoload.errors import RTX50Error
+
+from .incident import Incident
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "IncidentStoreError",
+    "Kept",
+    "file_of",
+    "folder",
+    "is_ours",
+    "locked",
+    "make_room",
+    "read_all",
+    "take_up",
+    "write",
+]
+
+#: The incidents that were seen longest ago go first.
+_MOST: Final = 200
+#: Bytes; texts are kept short, so no file of ours has as many.
+_LARGEST_FILE: Final = 2_000_000
+
+_LOCK: Final = ".lock"
+#: Seconds that a crashing program waits for others that record at the same time; each of them takes milliseconds.
+_LONGEST_WAIT: Final = 10.0
+_POLL: Final = 0.02
+_TRIES: Final = 10
+
+_FILE: Final = re.compile(r"[0-9a-f]{12}\.json")
+#: What stood in the place of an incident and was none.
+_ASIDE: Final = re.compile(r"[0-9a-f]{12}\.[0-9a-f]{4}\.unreadable")
+#: The end of the name under which a file is written.
+_DRAFT: Final = ".draft"
+#: Seconds after which its writer has been killed, no matter how slow the disk is.
+_DRAFT_IS_STALE: Final = 3600.0
+
+
+class IncidentStoreError(RTX50Error, OSError):
+    """The incidents cannot be read or removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What lies in the folder.
+
+    Attributes:
+        incidents: the one that was seen last first.
+        unreadable: files that are no incidents, each with the reason.
+
+    """
+
+    incidents: tuple[Incident, ...]
+    unreadable: dict[Path, str]
+
+
+def folder() -> Path:
+    """Return where the incidents of this user lie.
+
+    Raises:
+        IncidentStoreError: this user has no home folder.
+
+    """
+    import platformdirs  # noqa: PLC0415 - a program that never fails does not need it
+
+    path = platformdirs.user_state_path("rtx50-autoload", appauthor=False) / "incidents"
+    if not path.is_absolute():
+        raise IncidentStoreError("this user has no home folder; set HOME, or XDG_STATE_HOME on Linux")
+    return path
+
+
+@contextlib.contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Keep other processes and threads from changing the folder inside the block.
+
+    Raises:
+        OSError: the lock cannot be had, because of the disk or because others hold it too long.
+        NotImplementedError: the file system knows no locks.
+
+    """
+    from filelock import FileLock  # noqa: PLC0415 - a program that never fails does not need it
+
+    with FileLock(place / _LOCK, timeout=_LONGEST_WAIT, mode=0o600).acquire(poll_interval=_POLL):
+        yield
+
+
+def file_of(place: Path, id_: str) -> Path:
+    """Return where an incident lies."""
+    return place / f"{id_}.json"
+
+
+def take_up(place: Path, id_: str) -> Incident | None:
+    """Read the incident that is to be counted up; what stands in its place and is none goes aside."""
+    file = file_of(place, id_)
+    try:
+        return _read(file)
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        # Not where reading it fails: a program that crashes for want of file handles would throw away a good one.
+        file.rename(place / f"{id_}.{os.urandom(2).hex()}.unreadable")
+        return None
+
+
+def _read(file: Path) -> Incident:
+    """Read one file; a link is not followed, and what is no file, such as a pipe, is not waited for.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no incident.
+        RecursionError: it is no incident, and nested deep.
+
+    """
+    status = file.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no regular file")
+    if status.st_size > _LARGEST_FILE:
+        raise ValueError(f"it has {status.st_size} bytes")
+    incident = Incident.from_json(json.loads(file.read_bytes()))
+    if file_of(file.parent, incident.id) != file:
+        raise ValueError(f"it holds the incident {incident.id}")
+    return incident
+
+
+def read_all(place: Path) -> Kept:
+    """Read what lies in the folder; one that does not exist holds nothing.
+
+    Raises:
+        IncidentStoreError: the folder cannot be read.
+
+    """
+    incidents, unreadable = [], {}
+    try:
+        files = sorted(place.iterdir())
+    except FileNotFoundError:
+        files = []
+    except OSError as error:
+        raise IncidentStoreError(f"{place} cannot be read: {error.strerror or error}") from error
+    for file in files:
+        if file.name.startswith("."):
+            continue
+        try:
+            incidents.append(_read(file))
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        except (OSError, ValueError, RecursionError) as error:
+            unreadable[file] = f"{getattr(error, 'strerror', None) or error}"
+    incidents.sort(key=lambda incident: incident.last_seen, reverse=True)
+    return Kept(tuple(incidents), unreadable)
+
+
+def write(place: Path, incident: Incident) -> None:
+    """Write the file of an incident, in the place of what it was before.
+
+    Raises:
+        OSError: it cannot be written; it is as it was before.
+
+    """
+    # mkstemp makes the file readable for its owner only.
+    descriptor, name = tempfile.mkstemp(prefix=f".{incident.id}.", suffix=_DRAFT, dir=place)
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii", newline="\n") as stream:
+            stream.write(json.dumps(incident.as_json(), indent=2) + "\n")
+        _replace(draft, file_of(place, incident.id))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def _replace(draft: Path, file: Path) -> None:
+    """Rename a file onto another; on Windows that fails while somebody, such as a virus scanner, has it open."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(PermissionError):
+            draft.replace(file)
+            return
+        time.sleep(_POLL)
+    draft.replace(file)
+
+
+def make_room(place: Path) -> None:
+    """Remove the incidents that were seen longest ago, as many as there are too many, and what killed writers left."""
+    with contextlib.suppress(OSError):
+        names = os.listdir(place)  # noqa: PTH208 - names are enough
+        for name in names:
+            if name.endswith(_DRAFT) and time.time() - (place / name).stat().st_mtime > _DRAFT_IS_STALE:
+                (place / name).unlink()
+        too_many = sum(map(bool, map(_FILE.fullmatch, names))) - _MOST
+        if too_many > 0:
+            for incident in read_all(place).incidents[-too_many:]:
+                file_of(place, incident.id).unlink()
+
+
+def is_ours(path: Path) -> bool:
+    """Tell by its name whether a file was written here."""
+    return bool(_FILE.fullmatch(path.name) or _ASIDE.fullmatch(path.name) or path.name.endswith(_DRAFT))
