@@ -92,10 +92,13 @@ def _steps(identity: Identity) -> tuple[Callable[[str], str], ...]:
 
 def _step(pattern: re.Pattern[str], kind: str, second: str, unless: re.Pattern[str] | None) -> Callable[[str], str]:
     """Give what takes one pattern's groups out of a text, or its whole matches where it has none."""
-    kinds = {group: of for group, of in (("x", kind), ("y", second)) if group in pattern.groupindex} or {0: kind}
+    groups: dict[str | int, str] = {
+        group: of for group, of in (("x", kind), ("y", second)) if group in pattern.groupindex
+    }
     numbers = _kinds()
     takers = [
-        (group, chr(_FIRST + numbers.index(of)), load_rules().kept.get(of, frozenset())) for group, of in kinds.items()
+        (group, chr(_FIRST + numbers.index(of)), load_rules().kept.get(of, frozenset()))
+        for group, of in (groups or {0: kind}).items()
     ]
 
     def replaced(match: re.Match[str]) -> str:
