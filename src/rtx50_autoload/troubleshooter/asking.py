@@ -25,6 +25,7 @@ from .assistant_errors import (
     PromptTooLongError,
     TimedOutError,
     TooOldError,
+    UnreachableError,
 )
 from .assistants import Found, Program, load_knowledge
 from .child import LONGEST_OUTPUT, Outcome, run_child
@@ -233,6 +234,12 @@ class _Asking:
         known = self._known_failure(complaint)
         if known is not None:
             raise known
+        if outcome.end == "hopeless":
+            raise UnreachableError(
+                f"{title} tries again and again, and gets no answer.",
+                "Look at the network of this machine (a proxy?), or ask a model on this machine.",
+                complaint,
+            )
         if outcome.end == "time":
             raise TimedOutError(
                 f"{title} gave no answer within {time_limit:g} seconds.",

@@ -49,7 +49,6 @@ class Program:
     traces: tuple[str, ...] = ()
     package: str = ""
     distribution: str = ""
-    needs: str = ""
     hopeless: str = ""
 
 

@@ -27,6 +27,7 @@ _WINDOWS: Final = sys.platform == "win32"
 _SUFFIXES: Final = (".exe", ".cmd") if _WINDOWS else ("",)
 #: What npm's and pnpm's batch files start.
 _SHIM_TARGET: Final = re.compile(r'"%(?:~dp0|dp0%)\\([^"%]+?\.(?:exe|[cm]?js))"', re.IGNORECASE)
+_SCRIPTS: Final = (".js", ".mjs", ".cjs")
 _LONGEST_SHIM: Final = 16384
 _VERSION: Final = re.compile(r"\d+\.\d+\.\d+[\w.+-]*")
 
@@ -87,15 +88,16 @@ def _describe(program: Program, path: Path, folders: Sequence[str], environ: Map
         return Found(program, str(path), ready=False, reason=reason, next="Install it with npm.")
     version = _version(program, target)
     command: tuple[str, ...] = (str(target if path.suffix.lower() == ".cmd" else path),)
-    needed = _which(program.needs, (str(path.parent), *folders)) if program.needs else ""
-    if _WINDOWS and needed and target.suffix.lower() in {".js", ".mjs", ".cjs"}:
-        command = (needed, *command)
+    is_script = target.suffix.lower() in _SCRIPTS
+    node = _which("node", (str(path.parent), *folders)) if is_script else None
+    if _WINDOWS and node is not None:
+        command = (node, *command)
     ready: bool | None
     fault = not_usable(program, version) if version is not None else None
     if fault:
         ready, (reason, advice) = False, fault
-    elif needed is None:
-        ready, reason = False, f"{program.title} needs {program.needs}, which is not found."
+    elif is_script and node is None:
+        ready, reason = False, f"{program.title} needs Node.js (`node`), which is not found."
         advice = "Install Node.js, or start from a terminal in which it is found."
     else:
         ready, reason, advice = _login(program, environ)
@@ -146,11 +148,12 @@ def _shim_target(path: Path) -> Path | None:
     """Give what a batch file of npm's or pnpm's starts."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            match = _SHIM_TARGET.search(file.read(_LONGEST_SHIM))
+            named = _SHIM_TARGET.findall(file.read(_LONGEST_SHIM))
     except OSError:
         return None
-    target = match and path.parent.joinpath(*match[1].split("\\")).resolve()
-    return target if target and target.is_file() else None
+    # What it asks for before is node.exe, which may lie beside it.
+    target = path.parent.joinpath(*named[-1].split("\\")).resolve() if named else None
+    return target if target is not None and target.is_file() else None
 
 
 def _which(name: str, folders: Sequence[str]) -> str | None:
