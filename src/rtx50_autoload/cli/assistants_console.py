@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from rtx50_autoload.cli.tables import plain_table
@@ -40,9 +41,10 @@ def show_assistants(found: Sequence[Found], chosen: str | None) -> None:
     for each in found:
         console.print()
         console.print(Text(each.title, "bold"))
-        for sentence in (each.reason, each.destination, f"Next: {each.next}" if each.next else ""):
+        step = "Next" if each.ready is False else "If it has none"
+        for sentence in (each.reason, each.destination, f"{step}: {each.next}" if each.next else ""):
             if sentence:
-                console.print(printable(f"  {sentence}"))
+                console.print(Padding(printable(sentence), (0, 0, 0, 2), expand=False))
     console.print()
     here = {each.name for each in found}
     absent = [name for name in load_knowledge().names if name not in here]
