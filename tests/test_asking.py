@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from rig import FAKES
-from rtx50_autoload.troubleshooter import assistant_errors, asking
+from rtx50_autoload.troubleshooter import asking, assistant_errors
 from rtx50_autoload.troubleshooter.answers import clean
 from rtx50_autoload.troubleshooter.asking import LONGEST_PROMPT, ask
 from rtx50_autoload.troubleshooter.assistant_errors import (
@@ -102,7 +102,7 @@ def test_it_runs_in_an_empty_folder_of_its_own(fake, temporary):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows keeps a user's temporary folder from others by itself")
-def test_the_folder_is_for_the_user_alone(fake, temporary, monkeypatch):
+def test_the_folder_is_for_the_user_alone(fake, monkeypatch):
     modes = []
     run_child = asking.run_child
 
@@ -176,7 +176,7 @@ def test_the_answer_steers_no_terminal(fake):
         ("\x1b(Bplain\x1b7\x1b", "plain"),
         ("line\r\nover\rwrite\b", "line\noverwrite"),
         ("\u202eevil\u2066\u200b\ufeff\u00ad\U000e0041", "evil"),
-        ("grüße, 你好 🎉 – tab\there", "grüße, 你好 🎉 – tab\there"),
+        ("grüße, 你好 🎉 — tab\there", "grüße, 你好 🎉 — tab\there"),
     ],
 )
 def test_what_steers_a_terminal_or_cannot_be_seen_is_left_out(text, left):
@@ -228,7 +228,9 @@ def test_ctrl_c_ends_it_with_all_that_it_started(fake, tmp_path):
     assert all_have_ended(tmp_path)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="on Windows nobody watches over the one who asks; the documentation says so")
+@pytest.mark.skipif(
+    os.name == "nt", reason="on Windows nobody watches over the one who asks; the documentation says so"
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGKILL", None)])
 def test_nothing_is_left_where_the_one_who_asks_is_ended(tmp_path, number):
     script = tmp_path / "assistant.py"
@@ -327,7 +329,7 @@ def test_an_answer_in_another_form_is_none(fake, program):
 def test_what_it_writes_is_told_and_removed(fake):
     answer = ask(fake("write_files"), PROMPT, time_limit=30)
     made, log = answer.left
-    assert made.endswith("made.py (9 bytes)") or made.endswith("made.py (8 bytes)")
+    assert made.endswith(("made.py (9 bytes)", "made.py (8 bytes)"))
     assert log == "temporary/notes/log.txt (1 bytes)"
 
 
@@ -359,9 +361,9 @@ def test_a_version_that_is_not_known_is_looked_at_first(fake, tmp_path):
 
 def test_a_version_that_is_too_old_is_not_asked(fake, tmp_path):
     (tmp_path / "version").write_text("llm, version 0.12", encoding="utf-8")
-    with pytest.raises(TooOldError, match="0.12 cannot be kept from acting"):
+    with pytest.raises(TooOldError, match="cannot be kept from acting"):
         ask(fake("version", version=None), PROMPT, time_limit=30)
-    with pytest.raises(TooOldError, match="0.12 cannot be kept from acting"):
+    with pytest.raises(TooOldError, match="cannot be kept from acting"):
         ask(fake("answer", version="0.12"), PROMPT, time_limit=30)
 
 

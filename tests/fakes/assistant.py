@@ -6,8 +6,10 @@ one of the ways that real ones do. Nothing thinks here.
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,8 +23,9 @@ def start_another():
 def echo():
     """Answer with all that the program can know of its call."""
     prompt = sys.stdin.buffer.read().decode()
-    known = {"prompt": prompt, "arguments": sys.argv[2:], "environment": dict(os.environ), "cwd": os.getcwd()}
-    print(json.dumps({**known, "files": os.listdir(), "tty": sys.stdin.isatty()}))
+    here = Path.cwd()
+    known = {"prompt": prompt, "arguments": sys.argv[2:], "environment": dict(os.environ), "cwd": str(here)}
+    print(json.dumps({**known, "files": list(map(str, here.iterdir())), "tty": sys.stdin.isatty()}))
 
 
 def answer():
@@ -64,8 +67,6 @@ def hang():
 
 def hang_deaf():
     """Neither read the question nor take notice of polite signals."""
-    import signal
-
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start_another()
@@ -102,8 +103,6 @@ def empty():
 
 def write_files():
     Path("made.py").write_text("print()\n", encoding="utf-8")
-    import tempfile
-
     Path(tempfile.gettempdir(), "notes").mkdir()
     Path(tempfile.gettempdir(), "notes", "log.txt").write_text("x", encoding="utf-8")
     print("FORTY-TWO")

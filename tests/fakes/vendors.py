@@ -28,6 +28,7 @@ class Vendors:
         text: what the model says.
         status: the HTTP status of every question; the body is then the vendor's form of an error.
         raw: a body that is sent in the place of all others (a captive portal, garbage).
+        redirect: a server to which every question is sent on.
         hang: never answer a question.
         tool: a shell command that the model asks to have run, with every tool that it was offered and with well-known
             names where it was offered none.
@@ -40,6 +41,7 @@ class Vendors:
     text: str = ANSWER
     status: int = 200
     raw: bytes | None = None
+    redirect: str = ""
     hang: bool = False
     tool: str = ""
     models: list[dict[str, Any]] = field(default_factory=lambda: [{"name": "small:1b", "model": "small:1b"}])
@@ -121,6 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.vendors.raw is not None:
             self._answer("text/html", self.vendors.raw)
             return
+        if self.vendors.redirect:
+            self._answer("text/plain", b"", 307, location=self.vendors.redirect + self.path)
+            return
         path = self.path.partition("?")[0]
         for ending, reply in _PROTOCOLS.items():
             if path.endswith(ending):
@@ -134,8 +139,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, value: object, status: int = 200) -> None:
         self._answer("application/json", json.dumps(value).encode(), status)
 
-    def _answer(self, kind: str, body: bytes, status: int = 200) -> None:
+    def _answer(self, kind: str, body: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.send_header("connection", "close")

@@ -205,7 +205,8 @@ class _Exchange:
     """One request in a thread of its own, which a time limit or Ctrl+C can end wherever it stands."""
 
     def __init__(self, host: str, port: int, path: str, body: bytes) -> None:
-        self._connection = http.client.HTTPConnection(host, port)
+        self._connection = http.client.HTTPConnection(host, port, timeout=_INTRODUCTION)
+        self._socket: socket.socket | None = None
         self._path, self._body = path, body
         self._result: tuple[int, bytes] | None = None
         self._error: Exception | None = None
@@ -244,18 +245,22 @@ class _Exchange:
 
     def _talk(self) -> None:
         try:
-            self._connection.request("POST", self._path, self._body, {"Content-Type": "application/json"})
-            response = self._connection.getresponse()
-            raw = response.read(_LONGEST + 1)
-            if len(raw) > _LONGEST:
-                raise OverflowError  # noqa: TRY301 - told apart where it is waited for
-            self._result = response.status, raw
+            with closing(self._connection):
+                self._connection.connect()
+                self._socket = self._connection.sock
+                # Now the one who waits keeps the time.
+                self._socket.settimeout(None)
+                self._connection.request("POST", self._path, self._body, {"Content-Type": "application/json"})
+                with closing(self._connection.getresponse()) as response:
+                    raw = response.read(_LONGEST + 1)
+                if len(raw) > _LONGEST:
+                    raise OverflowError  # noqa: TRY301 - told apart where it is waited for
+                self._result = response.status, raw
         except Exception as error:  # noqa: BLE001 - handed over to the one who waits
             self._error = error
 
     def _hang_up(self) -> None:
-        if self._connection.sock is not None:
+        """Wake the thread where it waits for the server; it closes the rest."""
+        if self._socket is not None:
             with suppress(OSError):
-                self._connection.sock.shutdown(socket.SHUT_RDWR)
-        with suppress(OSError):
-            self._connection.close()
+                self._socket.shutdown(socket.SHUT_RDWR)
