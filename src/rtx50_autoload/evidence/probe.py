@@ -31,6 +31,7 @@ from rtx50_autoload.evidence.arch import JitSwitches
 from rtx50_autoload.evidence.devices import survey
 from rtx50_autoload.evidence.finding import Finding, Severity
 from rtx50_autoload.evidence.known_errors import explain
+from rtx50_autoload.process_groups import end_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -392,7 +393,7 @@ class _Child:
     def close(self) -> None:
         """End it with all that it has started."""
         # Even where the child itself is gone: what it has started may be there still.
-        _end_group(self._process)
+        end_group(self._process)
         # A process that waits for a GPU which does not answer cannot be ended by anyone; it is not waited for.
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE)
@@ -437,31 +438,6 @@ class _Child:
         with stderr:
             for piece in iter(lambda: os.read(stderr.fileno(), 1 << 16), b""):
                 self._tail = (self._tail + piece)[-_TAIL:]
-
-
-if sys.platform == "win32":
-
-    def _end_group(process: subprocess.Popen[bytes]) -> None:
-        """End a process with those that it has started."""
-        taskkill = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe")
-        if process.poll() is None:
-            with suppress(OSError, subprocess.TimeoutExpired):
-                subprocess.run(  # noqa: S603 - Windows' own program
-                    [str(taskkill), "/F", "/T", "/PID", str(process.pid)],
-                    capture_output=True,
-                    timeout=_GRACE,
-                    check=False,
-                )
-        process.kill()
-
-else:
-
-    def _end_group(process: subprocess.Popen[bytes]) -> None:
-        """End a process with those that it has started."""
-        # No such process: all of them have ended (their number is not given out again at once). macOS says "not
-        # permitted" of a group of zombies.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _name_of_exit(code: int) -> str:

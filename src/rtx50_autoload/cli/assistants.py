@@ -1,0 +1,59 @@
+"""``assistants``: which assistants are on this machine, and whether a question to one would leave it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rtx50_autoload.cli.exit_codes import FINDING, OK
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the program's parser; what it parses carries `run` as ``run``."""
+    parser = subparsers.add_parser(
+        "assistants",
+        help="which AI assistants are on this machine, and whether a question would leave it",
+        description="Look for AI assistants that could be asked about an error. Nothing is started or sent. Exit "
+        "status: 0 one is ready or may be, 1 none is, or the setting names one that is not here, 2 usage.",
+    )
+    parser.add_argument("--json", action="store_true", help="the same as JSON on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look for assistants and print the result on stdout.
+
+    Returns:
+        0 where one can be asked, or may be; 1 where none can.
+
+    Raises:
+        UnknownAssistantError: the setting names nobody that we know.
+
+    """
+    # A command imports what it needs: the parser of every other command is built without these.
+    from rtx50_autoload.cli.assistants_console import show_assistants  # noqa: PLC0415
+    from rtx50_autoload.settings import load  # noqa: PLC0415
+    from rtx50_autoload.troubleshooter.assistants import choose, detect, load_knowledge  # noqa: PLC0415
+
+    found = detect()
+    chosen = load().assistant
+    if arguments.json:
+        knowledge = load_knowledge()
+        absent = sorted(set(knowledge.names) - {each.name for each in found})
+        document = {
+            "chosen": chosen,
+            "assistants": [each.as_json() for each in found],
+            "not_found": absent,
+            "left_out": dict(knowledge.left_out),
+        }
+        print(json.dumps(document, indent=2))  # noqa: T201
+    else:
+        show_assistants(found, chosen)
+    if chosen is not None:
+        return OK if choose(found, chosen)[0].ready is not False else FINDING
+    return OK if any(each.ready is not False for each in found) else FINDING
