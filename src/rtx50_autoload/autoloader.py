@@ -122,6 +122,9 @@ class Autoloader:
             self.error_hooks.arrived(module)
         except Exception as error:  # noqa: BLE001 - what is told to whom does not depend on it
             hook.record(error)
+        self._tell_and_adjust(module)
+
+    def _tell_and_adjust(self, module: ModuleType) -> None:
         if module.__name__ == "torch.cuda":
             self._torch_arrived(module)
         else:
@@ -213,8 +216,9 @@ class Autoloader:
         try:
             self._survey = None
             if self.active and self.needed(self.survey.devices):
+                # Not `arrived`: torch holds its lock while it calls us, and would be asked for it again.
                 for name in sorted(self._arrived & sys.modules.keys()):
-                    self.arrived(sys.modules[name])
+                    self._tell_and_adjust(sys.modules[name])
         except Exception as error:  # noqa: BLE001 - torch would fail to initialise CUDA
             hook.record(error)
 

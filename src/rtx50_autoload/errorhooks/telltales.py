@@ -92,7 +92,10 @@ def concerns(error: BaseException) -> bool:
         return False
     if isinstance(error, ModuleNotFoundError) and not _is_part_of_a_package(error.name or ""):
         return False
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - others write what stands behind it; without words there is nothing to diagnose
+        return False
     if len(text) > 2 * _LENGTH:
         text = text[:_LENGTH] + text[-_LENGTH:]
     text = text.lower()
