@@ -11,9 +11,8 @@ import textwrap
 import pytest
 
 import rig
-import stand_ins
 
-SIMULATED = {"RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0", "STAND_IN_ALWAYS_SPEAKS": "1"}
+SIMULATED = {"RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0"}
 
 #: Raises what torch raises where a kernel cannot be loaded.
 DEVICE_ERROR = """
@@ -41,16 +40,12 @@ print(json.dumps([[i.diagnosis.category, i.count, i.exception_type] for i in loa
 
 @pytest.fixture(scope="module", params=["fake", "real"])
 def _venv(_make_session_venv, request) -> rig.Venv:
-    venv = _make_session_venv(torch=request.param)
-    stand_ins.complete(venv)
-    return venv
+    return _make_session_venv(torch=request.param)
 
 
 @pytest.fixture(scope="module")
 def _fake(_make_session_venv) -> rig.Venv:
-    venv = _make_session_venv(torch="fake")
-    stand_ins.complete(venv)
-    return venv
+    return _make_session_venv(torch="fake")
 
 
 @pytest.fixture
@@ -378,7 +373,7 @@ def test_control_characters_of_others_do_not_reach_the_terminal(venv, tmp_path):
 
 
 def test_eight_processes_that_crash_at_once_make_one_incident_and_one_note(venv):
-    environment = venv.environment({key: value for key, value in SIMULATED.items() if "STAND_IN" not in key})
+    environment = venv.environment(SIMULATED)
     children = [
         subprocess.Popen(
             [venv.python, "-c", DEVICE_ERROR + "launch()"],

@@ -98,20 +98,22 @@ class Attendant:
         """Diagnose a text and record what it means; None where nothing can be said of it."""
         # Loaded here: a process without such an error needs none of it.
         from rtx50_autoload.diagnosis import classify  # noqa: PLC0415
+        from rtx50_autoload.diagnosis.incidents import record  # noqa: PLC0415
         from rtx50_autoload.diagnosis.situation import Situation  # noqa: PLC0415
+        from rtx50_autoload.troubleshooter.redaction import redact  # noqa: PLC0415
 
         if self._situation is None:
             self._situation = Situation.of_this_machine()
         diagnosis = classify(text, self._situation)
         if diagnosis.abstains:
             return None
-        try:
-            from rtx50_autoload.diagnosis.incidents import record  # noqa: PLC0415
-
-            recorded = record(diagnosis, text, self._situation, exception_type=exception_type)
-        except Exception as fault:  # noqa: BLE001 - a full disk costs the record, not the note
-            hook.record(fault)
-            return Finding(diagnosis, None, speaks=True)
+        recorded = record(
+            diagnosis,
+            text,
+            self._situation,
+            exception_type=exception_type,
+            redact=lambda told: redact(told).text,
+        )
         return Finding(diagnosis, recorded.incident_id, recorded.speaks)
 
     def _note(self, error: BaseException, module: str | None, text: Callable[[], str]) -> bool:
