@@ -1,0 +1,126 @@
+"""The fix plans as they are written down: categories, libraries and steps, read from the TOML files beside."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from rtx50_autoload.knowledge import read_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["TEXTS", "Build", "Recipe", "build_of", "load_builds", "load_plans", "load_recipes"]
+
+#: The texts of a step. All but `step` and `commands` may take other words where a fact holds.
+TEXTS: Final = ("step", "why", "changes", "check")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One step as it is written down, with placeholders; what its fields mean stands at the head of `steps.toml`."""
+
+    id: str
+    step: str
+    why: str
+    changes: str
+    check: str
+    source: str
+    commands: tuple[tuple[str, ...], ...] = ()
+    needs: frozenset[str] = frozenset()
+    unless: frozenset[str] = frozenset()
+    #: Other texts and commands, by the fact that calls for them.
+    where: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def fits(self, facts: frozenset[str]) -> bool:
+        """Tell whether the step belongs in a plan."""
+        return self.needs <= facts and not self.unless & facts
+
+    def texts(self, facts: frozenset[str]) -> dict[str, Any]:
+        """Give the texts and the commands for these facts; of those that hold, the last one written wins."""
+        texts: dict[str, Any] = {name: getattr(self, name) for name in (*TEXTS, "commands")}
+        for fact, others in self.where.items():
+            if fact in facts:
+                texts |= others
+        return texts
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How one library gets code for a GPU."""
+
+    name: re.Pattern[str]
+    #: As it is called in a sentence.
+    title: str
+    #: As pip calls it; None where pip does not install it.
+    package: str | None
+    source: str
+    #: By kind of GPU, the steps where its code for the GPU is what is missing.
+    steps: Mapping[str, tuple[str, ...]]
+    #: The steps where it was built for another torch.
+    fit: tuple[str, ...]
+
+
+@cache
+def load_recipes() -> Mapping[str, Recipe]:
+    """Read `steps.toml`.
+
+    Raises:
+        TypeError: a key of the file is unknown or missing (the tests read the file, so a release's is sound).
+
+    """
+    return {name: _recipe(name, entry) for name, entry in read_tables(__package__, "steps.toml")["step"].items()}
+
+
+@cache
+def load_plans() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    """Read `plans.toml`: by category and by kind of GPU, the steps."""
+    plans = read_tables(__package__, "plans.toml")["plan"]
+    return {category: _lists(by_kind) for category, by_kind in plans.items()}
+
+
+@cache
+def load_builds() -> tuple[Build, ...]:
+    """Read `builds.toml`.
+
+    Raises:
+        TypeError: a key of the file is unknown or missing (the tests read the file, so a release's is sound).
+
+    """
+    return tuple(_build(entry) for entry in read_tables(__package__, "builds.toml")["library"])
+
+
+def build_of(name: str) -> Build | None:
+    """Find a library by what it is called; None where nothing is known of it.
+
+    Args:
+        name: a distribution, a module, or the path of a binary below a folder of packages.
+
+    """
+    parts = [name, *re.split(r"[/\\]", name), name.partition(".")[0]]
+    normalised = [re.sub(r"[-_. ]+", "-", part.strip()).lower() for part in parts]
+    return next((build for part in normalised for build in load_builds() if build.name.fullmatch(part)), None)
+
+
+def _recipe(name: str, entry: dict[str, Any]) -> Recipe:
+    where = {fact: _with_commands(others) for fact, others in entry.pop("where", {}).items()}
+    needs, unless = (frozenset(entry.pop(key, ())) for key in ("needs", "unless"))
+    return Recipe(id=name, needs=needs, unless=unless, where=where, **_with_commands(entry))
+
+
+def _with_commands(entry: dict[str, Any]) -> dict[str, Any]:
+    if "commands" in entry:
+        entry["commands"] = tuple(map(tuple, entry["commands"]))
+    return entry
+
+
+def _build(entry: dict[str, Any]) -> Build:
+    name = re.compile(entry.pop("name"))
+    steps = _lists(entry.pop("steps"))
+    return Build(name=name, package=entry.pop("package", None), steps=steps, fit=tuple(entry.pop("fit")), **entry)
+
+
+def _lists(by_kind: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
+    return {kind: tuple(steps) for kind, steps in by_kind.items()}
