@@ -69,9 +69,9 @@ def last_five(report: Report) -> str:
     """The last five lines that still hold the line that the error shows itself by."""
     lines = report.text.splitlines()
     headline = report.diagnose().headline[:40]
-    ends = [number for number, line in enumerate(lines, 1) if headline and headline in " ".join(line.split())]
-    end = len(lines) if not ends or ends[-1] > len(lines) - 5 else ends[-1]
-    return "\n".join(lines[max(end - 5, 0) : end])
+    places = [place for place, line in enumerate(lines) if headline and headline in " ".join(line.split())]
+    start = min(places[-1], len(lines) - 5) if places else len(lines) - 5
+    return "\n".join(lines[max(start, 0) :][:5])
 
 
 FORMS: dict[str, Callable[[Report], str]] = {
