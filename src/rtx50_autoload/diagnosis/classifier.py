@@ -33,6 +33,8 @@ _CHAINED: Final = re.compile(r"during handling of the above exception|the above 
 _EXCEPTION: Final = re.compile(
     r"\b(?:[A-Za-z_]\w{0,60}\.){0,6}[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt)\b(?=: | ?$)"
 )
+#: torch's newer list gives each architecture a line: ``- 8.0 which supports hardware CC >=8.0,<9.0 except {8.7}``.
+_LISTED: Final = re.compile(r"(\d{1,2}\.\d) which supports")
 _ARCHS: Final = re.compile(r"\d{1,2}\.\d|\d{2,4}")
 #: What a report about a GPU or an installation speaks of, and how failures are told.
 _TOPIC: Final = re.compile(
@@ -106,8 +108,8 @@ def _decide(matches: list[_Match], text: NormalisedText) -> _Match | None:
     """Choose the statement that explains the others."""
     if not matches:
         return None
-    rank = max(match.signature.rank for match in matches)
-    best = sorted((match for match in matches if match.signature.rank == rank), key=lambda match: match.start)
+    rank = max(match.outcome.rank for match in matches)
+    best = sorted((match for match in matches if match.outcome.rank == rank), key=lambda match: match.start)
     if rank == RANKS["notice"]:
         # A notice is no reason for an error that comes after it and that nothing here knows.
         last = next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
@@ -153,7 +155,7 @@ def _numbers(values: Mapping[str, str]) -> dict[str, Value]:
             if capability is not None:
                 found[name] = capability
         elif name == "archs":
-            archs = [capability_number(number) for number in _ARCHS.findall(text)]
+            archs = [capability_number(number) for number in _LISTED.findall(text) or _ARCHS.findall(text)]
             if archs:
                 found[name] = tuple(arch for arch in archs if arch is not None)
         elif name in {"limit", "required"} and text.isdecimal():

@@ -25,7 +25,7 @@ _ESCAPES: Final = re.compile(
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u2060\ufeff]"
 )
 #: A line break that a JSON log or a Python `repr` has written as two characters; not the start of ``\nvcc`` in a path.
-_WRITTEN_BREAK: Final = re.compile(r"(?:\\r)?\\n(?=[\s\"'(\[A-Z]|$)")
+_WRITTEN_BREAK: Final = re.compile(r"(?:\\r)?\\n(?=[\s\"'(\[A-Z]|$)|(?<=[^\w:.)\\])(?:\\r)?\\n")
 _SAME: Final = str.maketrans(
     {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " ", "\u202f": " ", "\uff1a": ":"}
 )
@@ -42,7 +42,8 @@ _PREFIXES: Final = re.compile(
             # journald and syslog: Nov 22 17:41:01 host unit[123]:
             rf"[A-Z][a-z]{{2}} [ \d]?\d {_CLOCK} [\w.-]{{1,80}} [\w.@/-]{{1,80}}(?:\[\d{{1,10}}\])?: ",
             # 2025-11-22T17:41:01.123Z, with or without brackets; also with slashes
-            rf"\[?\d{{4}}[-/]\d\d[-/]\d\d[T ]{_CLOCK}(?:Z| ?[+-]\d\d:?\d\d)?(?: UTC)?\]?:{{0,2}}",
+            rf"\[?\d{{4}}[-/]\d\d[-/]\d\d[T ]{_CLOCK}(?:Z| ?[+-]\d\d:?\d\d)?(?: UTC)?\]?:{{0,2}}"
+            r"(?: [\w.-]{1,80} [\w.@/-]{1,80}\[\d{1,10}\]: )?",
             rf"\[?\d\d[-/]\d\d[-/]\d{{4}}[- ]{_CLOCK}\]?",
             rf"\[?{_CLOCK}\]?(?= |$)",
             # Kubernetes: stdout F
