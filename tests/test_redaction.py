@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtx50_autoload.knowledge import read_tables
 from rtx50_autoload.troubleshooter.redaction import Identity, environment_facts, redact
 from rtx50_autoload.troubleshooter.redaction.rules import load_rules
 
@@ -198,6 +199,12 @@ def test_of_an_environment_only_known_variables_are_given():
         "RTX50_MODE": "auto",
         "VIRTUAL_ENV": "<home>/venv",
     }
+
+
+def test_no_variable_that_may_be_shown_looks_like_a_secret():
+    for name in read_tables("rtx50_autoload.troubleshooter.redaction", "variables.toml")["variables"]:
+        for line in (f"{name}=/usr/lib/x", f"export {name}=/usr/lib/x", f"'{name}': '/usr/lib/x'", f"{name}: x1"):
+            assert redact(line, NOBODY).text == line
 
 
 @pytest.mark.parametrize("line", HARMLESS.splitlines())
