@@ -216,7 +216,7 @@ def test_the_same_model_acts_where_the_tools_are_not_taken_away(place, tmp_path)
 def test_it_is_given_the_question_by_stdin_and_writes_only_where_it_may(place, tmp_path):
     log = tmp_path / "strace"
     calls = "execve,read,readv,preadv2,/^(open|openat|creat|mkdir|mkdirat|rename.*|unlink.*|link|linkat|symlink.*)$"
-    strace = ("strace", "-f", "-qq", "-s", "4096", "-e", f"trace={calls}", "-o", str(log))
+    strace = ("strace", "-f", "-y", "-qq", "-s", "4096", "-e", f"trace={calls}", "-o", str(log))
     with Vendors(tool="touch /tmp/never") as server:
         found = place.found(server.url)
         traced = replace(found, command=(*strace, *found.command))
@@ -226,7 +226,7 @@ def test_it_is_given_the_question_by_stdin_and_writes_only_where_it_may(place, t
     started = [line for line in lines if line.startswith("execve(") and line.endswith("= 0")]
     assert not [line for line in started if MARK in line]
     # In pieces, as it likes: claude by preadv2, codex 32 bytes at a time.
-    assert any(re.match(r"(read|readv|preadv2)\(0, .*What is six times seven\?", line) for line in lines)
+    assert any(re.match(r"(read|readv|preadv2)\(0<pipe:.*What is six times seven\?", line) for line in lines)
     allowed = [place.temporary, *(place.home / part for part in place.rig.state), Path("/dev"), Path("/proc")]
     written = set(filter(None, (written_path(line) for line in lines)))
     strange = {path for path in written if not any(str(path).startswith(str(folder)) for folder in allowed)}
@@ -252,7 +252,8 @@ def written_path(call: str) -> str | None:
     """Give the file that a system call changes or may change, None for all others and those that failed."""
     if "= -1 E" in call:
         return None
-    paths = re.findall(r'"([^"]*)"', call)
+    # A path stands behind the folder that it begins in, where that is not the current one.
+    paths = [str(Path(*each)) for each in re.findall(r'(?:<([^">]*)>, )?"([^"]*)"', call)]
     if call.startswith("open"):
         return paths[0] if re.search("O_WRONLY|O_RDWR|O_CREAT|O_TRUNC", call.rpartition('"')[2]) else None
     if call.startswith(("link", "symlink", "rename")):
