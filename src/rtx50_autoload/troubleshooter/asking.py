@@ -172,6 +172,7 @@ class _Asking:
             return run_child(
                 [*self._found.command, *arguments],
                 folder=self._cwd,
+                output=self._files,
                 environment=self._environment(),
                 stdin=prompt.encode("utf-8", "replace"),
                 time_limit=limit,
@@ -285,7 +286,9 @@ class _Asking:
 
 
 def _complaint(text: str, prompt: str) -> str:
-    """Give the last of what was complained about, without the question, which some programs repeat."""
+    """Give the beginning and the end of what was complained about, without the question, which some repeat."""
     asked = {line.strip() for line in prompt.splitlines()}
     lines = [line for line in clean(text).splitlines() if line.strip() and line.strip() not in asked]
-    return "\n".join(lines)[-_LONGEST_COMPLAINT:]
+    complaint = "\n".join(lines)
+    half = _LONGEST_COMPLAINT // 2
+    return complaint if len(complaint) <= _LONGEST_COMPLAINT else f"{complaint[:half]}\n[...]\n{complaint[-half:]}"
