@@ -6,6 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+import _rtx50_autoload_importlib_bootstrap as hook
 from rtx50_autoload import voice
 from rtx50_autoload.masquerading.patch import AttributePatch
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from .attendant import Attendant
+    from .attendant import Attendant, Finding
 
 __all__ = ["uncaught_patches"]
 
@@ -25,11 +26,14 @@ def uncaught_patches(attendant: Attendant) -> list[AttributePatch]:
     previous, previous_of_threads = sys.excepthook, threading.excepthook
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        found = None
         try:
-            attendant.attend(error)
+            found = attendant.attend(error)
         finally:
             previous(kind, error, trace)
             _say_note(error, previous, sys.__excepthook__)
+            if found is not None and found.speaks and not attendant.quiet:
+                _offer(found)
 
     def excepthook_of_threads(arguments: Any) -> None:  # noqa: ANN401 - threading.ExceptHookArgs
         try:
@@ -42,6 +46,18 @@ def uncaught_patches(attendant: Attendant) -> list[AttributePatch]:
         AttributePatch("sys.excepthook", sys, "excepthook", excepthook),
         AttributePatch("threading.excepthook", threading, "excepthook", excepthook_of_threads),
     ]
+
+
+def _offer(found: Finding) -> None:
+    """Offer to put the error to an assistant; the traceback has been shown."""
+    try:
+        # Loaded here: a process without such an error needs none of it.
+        from rtx50_autoload.troubleshooter.consult import Case  # noqa: PLC0415
+        from rtx50_autoload.troubleshooter.crash import after_crash  # noqa: PLC0415
+
+        after_crash(Case(found.text, found.diagnosis, found.situation, found.incident))
+    except Exception as fault:  # noqa: BLE001 - the program ends as it would without us
+        hook.record(fault)
 
 
 def _say_note(error: BaseException | None, shown_by: Callable[..., Any], pythons_own: Callable[..., Any]) -> None:
