@@ -55,5 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2))  # noqa: T201
     else:
         show_assistants(found, chosen)
-    able = [each.found for each in choice(found, chosen).assistants] if chosen else found
+    choosing = choice(found, chosen)
+    able = found if not chosen or choosing.is_nobody else [each.found for each in choosing.assistants]
     return OK if any(each.ready is not False for each in able) else FINDING

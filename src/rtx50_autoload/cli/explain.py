@@ -111,5 +111,7 @@ def latest_incident() -> Incident:
 
     incident = latest()
     if incident is None:
-        raise NoIncidentError("no incident has been recorded; give a file with the error, or - to paste it")
+        raise NoIncidentError(
+            "no incident has been recorded; give a file with the error, or `rtx50-autoload explain -` to paste it"
+        )
     return incident

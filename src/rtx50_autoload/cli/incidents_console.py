@@ -12,6 +12,7 @@ from rtx50_autoload.cli.explain_console import show_diagnosis, when
 from rtx50_autoload.cli.tables import plain_table
 from rtx50_autoload.diagnosis.categories import load_categories
 from rtx50_autoload.printable import printable
+from rtx50_autoload.troubleshooter.kept_answers import kept_answer
 
 if TYPE_CHECKING:
     from rtx50_autoload.diagnosis.incident import Incident
@@ -74,6 +75,14 @@ def show_incident(incident: Incident) -> None:
         console.print(Text(line, "dim", overflow="fold"))
     console.print()
     show_diagnosis(incident.diagnosis)
+    console.print()
+    kept = kept_answer(incident.id)
+    answered = "" if kept is None or kept.assistant is None else f"{kept.assistant} has answered about it; "
+    console.print(
+        printable(
+            f"{answered}`rtx50-autoload troubleshoot --incident {incident.id}` {'shows it' if answered else 'asks an assistant, if you agree'}."
+        )
+    )
 
 
 def _what(incident: Incident) -> Text:
