@@ -13,6 +13,7 @@ from rtx50_autoload import voice
 
 from . import person
 from .answer_text import answer_lines
+from .assistant_errors import UnknownAssistantError
 from .consent import consent
 from .conversation import converse
 from .kept_answers import KeptAnswer, keep_answer, kept_answer
@@ -56,7 +57,11 @@ def _talk(case: Case, incident: str, settings: Settings) -> None:
     if kept is not None:
         _say(_before(kept), incident)
         return
-    outcome = converse(case, settings, "crash", again=False)
+    try:
+        outcome = converse(case, settings, "crash", again=False)
+    except UnknownAssistantError as error:
+        _say(str(error).rstrip("."), incident)
+        return
     if outcome.consultation is not None:
         person.tell()
         for line in answer_lines(outcome.consultation):
