@@ -8,9 +8,12 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rig
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: How long a question may take to come, on a machine that does much else.
 PATIENCE = 120.0
@@ -59,7 +62,8 @@ def all_have_ended(folder: Path) -> bool:
 def _has_ended(pid: int) -> bool:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        result = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        command = ["ps", "-o", "stat=", "-p", str(pid)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
         if not result.stdout.strip() or result.stdout.startswith("Z"):
             return True
         time.sleep(0.05)
@@ -162,7 +166,7 @@ class Terminal:
         )
         os.close(follower)
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Terminal:  # noqa: PYI034 - `typing` has `Self` from 3.11 on
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,9 +1,10 @@
 """A stand-in for `llm` and `qwen`, put on PATH under their names: it keeps every question, and answers as it is told.
 
 What is faked: a program that says its version, reads a question from stdin and answers with plain text. Beside it lie
-the files that say how: `answer-2.md` for the second question and `answer.md` for every other one; `hang`, so that it
-starts a process of its own and waits for ever; `fail`, so that it says what is in it and fails. It leaves
-`question-1.md` and so on, and in `pids` its own number and that of what it has started. Nothing thinks here.
+the files that say how: `answer-2.md` for the second question and `answer.md` for every other one, in which
+`{question}` stands for what was asked; `hang`, so that it starts a process of its own and waits for ever; `fail`, so
+that it says what is in it and fails. It leaves `question-1.md` and so on, and in `pids` its own number and that of what
+it has started. Nothing thinks here.
 """
 
 import os
@@ -41,7 +42,8 @@ def main():
     if (HERE / "fail").exists():
         raise SystemExit((HERE / "fail").read_text(encoding="utf-8"))
     special = HERE / f"answer-{this}.md"
-    sys.stdout.buffer.write((special if special.exists() else HERE / "answer.md").read_bytes())
+    answer = (special if special.exists() else HERE / "answer.md").read_bytes()
+    sys.stdout.buffer.write(answer.replace(b"{question}", question))
 
 
 if __name__ == "__main__":
