@@ -32,7 +32,8 @@ _LONGEST_CONTEXT: Final = 1_500
 _LONGEST_LIST: Final = 1_500
 _LONGEST_PLAN: Final = 3_000
 #: Read before anything is taken out, which takes time; what is cut off here stands far from all that is kept.
-_LOOKED_AT: Final = 60_000
+_LOOKED_AT: Final = 40_000
+_LOOKED_AT_IN_A_LINE: Final = 4_000
 
 #: Packages of these names are told of first: their versions are what such errors depend on.
 _MATTERS: Final = re.compile(
@@ -116,7 +117,7 @@ def _machine(situation: Situation) -> list[str]:
         "packages are installed with": situation.tool,
         "this Python is called": situation.python_command,
     }
-    told = [f"- {name}: {clip(printable(value))}" for name, value in facts.items() if value]
+    told = [f"- {name}: {_line(value)}" for name, value in facts.items() if value]
     # Each in a line of its own, so that the least important ones are what a limit leaves out.
     return [*told, *(clip(printable(f"- {name} {version}")) for name, version in packages)]
 
@@ -133,7 +134,7 @@ def _findings(diagnosis: Diagnosis) -> list[str]:
 
 def _line(text: str) -> str:
     """Write a text that quotes the error; a cut must not leave half of what has to be taken out as a whole."""
-    return clip(printable(" ".join(redact(text[:_LOOKED_AT]).text.split())))
+    return clip(printable(" ".join(redact(clip(text, _LOOKED_AT_IN_A_LINE)).text.split())))
 
 
 def _kept(texts: Sequence[str], longest: int, headline: str = "") -> list[str]:
@@ -143,7 +144,7 @@ def _kept(texts: Sequence[str], longest: int, headline: str = "") -> list[str]:
     """
     if not any(texts):
         return []
-    near = shorten("\n".join(texts), headline, _LOOKED_AT, longest_line=_LOOKED_AT // 4)
+    near = shorten("\n".join(texts), headline, _LOOKED_AT, longest_line=_LOOKED_AT_IN_A_LINE)
     return [shorten(redact(near).text, redact(headline).text, longest)]
 
 
