@@ -165,6 +165,19 @@ raise SystemExit(1)
     assert "Ask?" not in terminal.seen
 
 
+def test_a_program_in_the_background_is_not_stopped_by_a_question(desk):
+    desk.put("llm")
+    code = f"""
+import os, subprocess, sys
+background = subprocess.run([sys.executable, "-c", {CRASH!r}], preexec_fn=os.setpgrp)
+raise SystemExit(background.returncode)
+"""
+    with at_terminal(desk, code, RTX50_ASSISTANT="llm") as terminal:
+        assert terminal.end() == 1
+    assert f"RuntimeError: {TEXT}" in terminal.seen
+    assert "Ask?" not in terminal.seen
+
+
 def test_with_no_assistant_on_the_machine_nothing_is_said_beside_the_note(desk):
     with at_terminal(desk) as terminal:
         assert terminal.end() == 1

@@ -58,7 +58,7 @@ class AIAssistant:
 
         Args:
             prompt: the question; all that looks private is taken out of it.
-            assistant: its name.
+            assistant: its name. Where the person has chosen assistants (RTX50_ASSISTANT), it has to be one of them.
 
         Returns:
             the answer; None where there is none, also because RTX50_AI, the surroundings or the person say no.
@@ -66,8 +66,12 @@ class AIAssistant:
         """
         from rtx50_autoload.troubleshooter.conversation import converse  # noqa: PLC0415
 
+        settings = settings_module.load()
+        chosen = {name.partition("/")[0] for name in settings.assistant}
+        if chosen and assistant.partition("/")[0] not in chosen:
+            return None
         try:
-            outcome = converse(_Written(prompt), settings_module.load(), "command", names=(assistant,))
+            outcome = converse(_Written(prompt), settings, "command", names=(assistant,))
         except (RTX50Error, OSError):
             return None
         return None if outcome.consultation is None else outcome.consultation.answer
