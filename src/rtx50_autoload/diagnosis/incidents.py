@@ -232,10 +232,7 @@ def _record(place: Path, new: Incident) -> Recorded:
     with locked(place):
         before = take_up(place, new.id)
         said = None if before is None else before.spoken
-        if started is None:
-            speaks = not job.is_worker()
-        else:
-            speaks = not _said_by_another(said, started, new.last_seen.timestamp())
+        speaks = _may_speak(said, started, new.last_seen.timestamp())
         if before is not None:
             new = replace(new, first_seen=min(before.first_seen, new.first_seen), count=before.count + 1)
         write(place, replace(new, spoken=Spoken(_own_name(), new.last_seen) if speaks else said))
@@ -244,11 +241,12 @@ def _record(place: Path, new: Incident) -> Recorded:
     return Recorded(new.id, new.count, speaks)
 
 
-def _said_by_another(spoken: Spoken | None, started: float, now: float) -> bool:
+def _may_speak(spoken: Spoken | None, started: float | None, now: float) -> bool:
+    if started is None:
+        return not job.is_worker()
     if spoken is None or spoken.process == _own_name():
-        return False
-    said = spoken.at.timestamp()
-    return max(started, now - _AT_ONCE) <= said <= now + _CLOCKS_DIFFER
+        return True
+    return not max(started, now - _AT_ONCE) <= spoken.at.timestamp() <= now + _CLOCKS_DIFFER
 
 
 def _own_name() -> str:
