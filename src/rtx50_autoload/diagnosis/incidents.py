@@ -52,7 +52,7 @@ __all__ = [
 
 #: Characters kept of an error's text, and of one line of a diagnosis.
 _LONGEST_TEXT: Final = 16_000
-_LONGEST_LINE: Final = 500
+_LONGEST_LINE: Final = 1000
 
 #: Seconds within which processes fail at once. A notebook that was started before another process has spoken, and that
 #: fails later than this, is to be heard, too.
@@ -110,7 +110,8 @@ def record(
         text: the failure as the program has it.
         situation: what is known of this machine.
         exception_type: the name of the exception's class, where there is one.
-        redact: takes out of a text what must not be kept; all that comes from the failure passes through it.
+        redact: takes out of a text what must not be kept. The failure's text and the diagnosis pass through it, but for
+            the plan, whose commands would no longer work.
 
     """
     try:
@@ -197,10 +198,16 @@ def _new_incident(
     redact: Callable[[str], str],
 ) -> Incident:
     # Redacted first: a cut may leave half of what has to be recognised as a whole.
+    def short(line: str) -> str:
+        return _cut(redact(line), _LONGEST_LINE)
+
     diagnosis = replace(
         diagnosis,
+        cause=short(diagnosis.cause),
+        evidence=tuple(map(short, diagnosis.evidence)),
+        missing_evidence=tuple(map(short, diagnosis.missing_evidence)),
+        culprit=None if diagnosis.culprit is None else short(diagnosis.culprit),
         headline=" ".join(redact(diagnosis.headline).split())[:_LONGEST_LINE],
-        evidence=tuple(_cut(redact(line), _LONGEST_LINE) for line in diagnosis.evidence),
     )
     environment = facts_of(situation, sys.prefix)
     now = datetime.now(timezone.utc)
