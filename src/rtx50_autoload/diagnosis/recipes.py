@@ -12,7 +12,16 @@ from rtx50_autoload.knowledge import read_tables
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TEXTS", "Build", "Recipe", "build_of", "load_builds", "load_plans", "load_recipes"]
+__all__ = [
+    "TEXTS",
+    "Build",
+    "Recipe",
+    "build_of",
+    "load_builds",
+    "load_naming_categories",
+    "load_plans",
+    "load_recipes",
+]
 
 #: The texts of a step. All but `step` and `commands` may take other words where a fact holds.
 TEXTS: Final = ("step", "why", "changes", "check")
@@ -92,6 +101,12 @@ def load_builds() -> tuple[Build, ...]:
     return tuple(_build(entry) for entry in read_tables(__package__, "builds.toml")["library"])
 
 
+@cache
+def load_naming_categories() -> frozenset[str]:
+    """Read from `plans.toml` in which categories the text names the GPU in question."""
+    return frozenset(read_tables(__package__, "plans.toml")["names_gpu"])
+
+
 def build_of(name: str) -> Build | None:
     """Find a library by what it is called; None where nothing is known of it.
 
@@ -100,7 +115,7 @@ def build_of(name: str) -> Build | None:
 
     """
     parts = [name, *re.split(r"[/\\]", name), name.partition(".")[0]]
-    normalised = [re.sub(r"[-_. ]+", "-", part.strip()).lower() for part in parts]
+    normalised = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts]
     return next((build for part in normalised for build in load_builds() if build.name.fullmatch(part)), None)
 
 
@@ -118,8 +133,9 @@ def _with_commands(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _build(entry: dict[str, Any]) -> Build:
     name = re.compile(entry.pop("name"))
-    steps = _lists(entry.pop("steps"))
-    return Build(name=name, package=entry.pop("package", None), steps=steps, fit=tuple(entry.pop("fit")), **entry)
+    steps = _lists(entry.pop("steps", {}))
+    fit = tuple(entry.pop("fit", ()))
+    return Build(name=name, package=entry.pop("package", None), steps=steps, fit=fit, **entry)
 
 
 def _lists(by_kind: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
