@@ -68,6 +68,8 @@ FOUND = (
     ({"library": "ggml", "file": "libcudart.so.12"}, None),
     ({"library": "triton", "file": "libcuda.so"}, None),
     ({"library": "nvcc", "arch": "120"}, None),
+    ({"module": "flash_attn_2_cuda"}, "flash_attn_2_cuda.cpython-311-x86_64-linux-gnu.so"),
+    ({"library": "bitsandbytes"}, None),
 )
 
 POSIX_ONLY = re.compile(r"^(export|unset|sudo|source)\b|/usr/|apt|\brm -rf\b|\$\{?[A-Z]")
@@ -292,4 +294,4 @@ def test_conditions_name_facts_that_can_hold():
     for recipe in load_recipes().values():
         assert recipe.needs | recipe.unless | set(recipe.where) <= known, recipe.id
     for entry in entries():
-        assert {entry.partition("?")[2].lstrip("!")} - {""} <= known, entry
+        assert {part.lstrip("!") for part in entry.partition("?")[2].split("&")} - {""} <= known, entry

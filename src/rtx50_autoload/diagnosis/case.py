@@ -190,7 +190,8 @@ class Case:
         """Give the package that brings the CUDA library that was not found; None where it is none."""
         library = cuda_library(PurePath(self.values.get("file", "")).name)
         variant = self.situation.torch_variant or ""
-        return library and library.package(int(variant[2:-1]) if torch_builds.is_cuda(variant) else None)
+        cuda = int(variant[2:-1]) if torch_builds.is_cuda(variant) else None
+        return library.package(cuda) if library else None
 
 
 def toolkits_for(capability: Capability) -> Mapping[str, Any] | None:

@@ -81,7 +81,8 @@ def _recipes(case: Case, facts: frozenset[str]) -> Iterable[Recipe]:
 
 
 def _holds(condition: str, facts: frozenset[str]) -> bool:
-    return not condition or (condition.lstrip("!") in facts) is not condition.startswith("!")
+    parts = condition.split("&") if condition else ()
+    return all((part.lstrip("!") in facts) is not part.startswith("!") for part in parts)
 
 
 def _of_kind(table: Mapping[str, tuple[str, ...]], kind: Kind) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.knowledge import read_tables
@@ -29,7 +30,7 @@ TEXTS: Final = ("step", "why", "changes", "check")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One step as it is written down, with placeholders; what its fields mean stands at the head of `steps.toml`."""
+    """One step as it is written down, with placeholders; what its fields mean stands at the head of `plans.toml`."""
 
     id: str
     step: str
@@ -74,13 +75,15 @@ class Build:
 
 @cache
 def load_recipes() -> Mapping[str, Recipe]:
-    """Read `steps.toml`.
+    """Read the files in `steps`.
 
     Raises:
-        TypeError: a key of the file is unknown or missing (the tests read the file, so a release's is sound).
+        TypeError: a key of a file is unknown or missing (the tests read the files, so a release's are sound).
 
     """
-    return {name: _recipe(name, entry) for name, entry in read_tables(__package__, "steps.toml")["step"].items()}
+    names = sorted(file.name for file in files(__package__).joinpath("steps").iterdir())
+    tables = [read_tables(__package__, f"steps/{name}")["step"] for name in names if name.endswith(".toml")]
+    return {name: _recipe(name, entry) for table in tables for name, entry in table.items()}
 
 
 @cache

@@ -135,7 +135,7 @@ def _of_builds(case: Case) -> dict[str, str]:
 def _toolkit(case: Case) -> str | None:
     """Give the CUDA toolkit to build with: that of the torch that stays, or of the one that comes."""
     variant, installed = case.situation.torch_variant or "", case.situation.cuda_toolkit
-    cuda: CudaVersion | None = case.torch_build and case.torch_build.cuda
+    cuda: CudaVersion | None = case.torch_build.cuda if case.torch_build else None
     if torch_builds.is_cuda(variant) and case.torch_fits is not False:
         cuda = int(variant[2:-1]), int(variant[-1])
     if cuda is None or case.capability is None:
