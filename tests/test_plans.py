@@ -69,7 +69,7 @@ FOUND = (
     ({"library": "triton", "file": "libcuda.so"}, None),
     ({"library": "nvcc", "arch": "120"}, None),
     ({"module": "flash_attn_2_cuda"}, "flash_attn_2_cuda.cpython-311-x86_64-linux-gnu.so"),
-    ({"library": "bitsandbytes"}, None),
+    ({"library": "bitsandbytes", "file": "/opt/kernels.so"}, None),
 )
 
 POSIX_ONLY = re.compile(r"^(export|unset|sudo|source)\b|/usr/|apt|\brm -rf\b|\$\{?[A-Z]")

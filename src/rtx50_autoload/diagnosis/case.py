@@ -34,6 +34,7 @@ _TORCH: Final = ("torch", "torchvision", "torchaudio")
 _PORTABLE_PYTHON: Final = r".\python_embeded\python.exe"
 _ARCHITECTURE: Final = re.compile(r"(?:sm_?|compute_)?(\d{1,2})\.?(\d)[af]?")
 _NEW: Final = (10, 0)
+_LONGEST: Final = 120
 #: About a GPU that is too old, whatever GPUs there are beside it.
 _OLD_GPU: Final = "no_kernel_image_old_gpu"
 #: Names of facts, for capabilities below these.
@@ -66,10 +67,13 @@ class Case:
     @cached_property
     def capability(self) -> Capability | None:
         """Of that GPU; where none is known, the one that the text names."""
-        if self.situation.system == "macos" or self.situation.gpus == ():
+        if self.situation.system == "macos":
             return None  # CUDA for macOS ended with 10.2, before all GPUs that torch still serves
         if self.gpu and (self.gpu.capability or self.gpu.vendor not in ("nvidia", None)):
             return self.gpu.capability
+        if self.situation.gpus == () and self.situation.source != "machine":
+            return None
+        # An error that names a GPU did not arise on a machine without one: it was brought here from another.
         return self.named if self.category in load_naming_categories() else None
 
     @cached_property
@@ -84,10 +88,10 @@ class Case:
         """What plans differ by."""
         if self.situation.system == "macos":
             return "apple"
-        if self.situation.gpus == ():
-            return "none"
         if self.capability is not None:
             return _kind_of(self.capability)
+        if self.situation.gpus == ():
+            return "none"
         vendor = self.gpu.vendor if self.gpu else None
         if vendor in ("amd", "intel", "apple"):
             return vendor
@@ -99,6 +103,14 @@ class Case:
         names = (self.values.get("package"), self.values.get("library"), self.culprit, self.values.get("module"))
         builds = (build_of(name) for name in names if name)
         return next((build for build in builds if build), None)
+
+    @cached_property
+    def library(self) -> str | None:
+        """What the library at fault is called in a sentence."""
+        if self.build:
+            return self.build.title
+        name = self.values.get("library") or self.values.get("package") or self.culprit or ""
+        return " ".join(name.split())[:_LONGEST] or None
 
     @cached_property
     def torch_build(self) -> torch_builds.TorchBuild | None:
@@ -157,12 +169,14 @@ class Case:
             facts.add("nvidia")
         if self.build:
             facts.add(f"is-{self.build.package}")
+        if not self.library:
+            facts.add("library-unknown")
         if self.capability is not None:
             facts.update(name for name, bound in _BOUNDS.items() if self.capability < bound)
             facts.update({"names-this-gpu"} if self.capability == self.named else ())
             facts.update(self._toolkit_facts(self.capability))
         if self.torch_index is None and self.kind != "apple":
-            facts.add("torch-nowhere")
+            facts.add("torch-nowhere" if self.kind == "unknown" else "torch-elsewhere")
         if "libcuda.so" in self.values.get("file", "") or self.values.get("file") == "-lcuda":
             facts.add("lacks-libcuda")
         return frozenset(facts | self._torch_facts() | self._driver_facts())

@@ -22,8 +22,9 @@ __all__ = ["words_of"]
 #: What may stand in a command. All else that a text says is left out of them: it comes from outside.
 _IN_COMMANDS: Final = {
     "package": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}"),
-    "file": re.compile(r"[A-Za-z0-9./\\~][^\x00-\x1f\"'`$%!<>|&^;*?]{0,260}"),
+    "file": re.compile(r"[A-Za-z0-9./\\][^\x00-\x1f\"'`$%!<>|&^;*?]{0,260}"),
 }
+_ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[\\/]")
 _IN_TEXTS: Final = ("required",)
 _LONGEST: Final = 120
 #: The newest version of GCC that a CUDA toolkit accepts, as its error says it.
@@ -46,7 +47,7 @@ def _of_program(case: Case) -> dict[str, str]:
     arch_list = "import torch; print(torch.__version__, torch.cuda.get_arch_list())"
     return {
         "gpu": _gpu(case),
-        "library": _library(case),
+        "library": case.library or "the library",
         "python": typist.python,
         "doctor": case.run_ours("doctor"),
         "torch_check": typist.run_python("-c", arch_list),
@@ -61,13 +62,6 @@ def _gpu(case: Case) -> str:
     return f"your {name or 'GPU'} (compute capability {format_capability(case.capability)})"
 
 
-def _library(case: Case) -> str:
-    if case.build:
-        return case.build.title
-    name = case.values.get("library") or case.values.get("package") or case.culprit
-    return _one_line(name) if name else "the library"
-
-
 def _of_text(case: Case) -> dict[str, str]:
     values = case.values
     words = {name: _one_line(values[name]) for name in _IN_TEXTS if values.get(name)}
@@ -77,6 +71,8 @@ def _of_text(case: Case) -> dict[str, str]:
         words |= {"package": case.build.package} if case.build.package else {}
     if _COMPILER.fullmatch(values.get("limit", "")):
         words["compiler"] = values["limit"]
+    if _ABSOLUTE.match(words.get("file", "")):
+        words["path"] = words["file"]
     runtime_package = case.runtime_package()
     return words | ({"runtime_package": runtime_package} if runtime_package else {})
 
