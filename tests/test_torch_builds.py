@@ -22,8 +22,8 @@ from rtx50_autoload.evidence.environment.torch_builds import build_for, driver_b
         ((12, 1), 580, "cu130"),
         ((10, 3), 570, "cu128"),
         ((9, 0), 580, "cu130"),
-        # Minor version compatibility: an older driver runs CUDA 12.8 where its GPU is no newer than it.
-        ((8, 9), 535, "cu128"),
+        ((8, 9), 570, "cu128"),
+        ((8, 9), 535, "cu126"),
         ((8, 9), None, "cu126"),
         ((7, 0), 580, "cu126"),
         ((5, 0), None, "cu126"),
@@ -47,6 +47,7 @@ def test_no_build_serves_the_oldest_gpus():
         ("cu118", (12, 0), False),
         ("cu128", (6, 1), False),
         ("cu126", (6, 1), True),
+        ("cu132", (6, 1), False),
         ("cpu", (8, 9), False),
         ("rocm6.4", (8, 9), False),
         # Nothing is written down of it.

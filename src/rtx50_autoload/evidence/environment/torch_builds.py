@@ -23,13 +23,13 @@ __all__ = [
     "serves",
 ]
 
-#: From here on the driver decides, not minor version compatibility: older drivers do not know the GPU.
+#: No variant older than those that are written down has code for a GPU from here on.
 _FIRST_NEW = (10, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TorchBuild:
-    """One of torch's variants: where it lies, and the driver branch that it needs on the GPU in question."""
+    """One of torch's variants: where it lies, and the driver branch that it needs."""
 
     cuda: CudaVersion
     driver: int
@@ -47,7 +47,8 @@ def build_for(capability: Capability, branch: int | None) -> TorchBuild | None:
         None where no build has code for the GPU.
 
     """
-    builds = [_build(row, capability) for row in knowledge("versions")["index"] if _holds(row, capability)]
+    rows = [row for row in knowledge("versions")["index"] if _holds(row, capability)]
+    builds = [TorchBuild(parse_version(row["cuda"]), row["driver"], row["url"]) for row in rows]
     fitting = (build for build in builds if branch is not None and build.driver <= branch)
     return next(fitting, builds[-1] if builds else None)
 
@@ -61,15 +62,12 @@ def serves(variant: str, capability: Capability) -> bool | None:
     """Tell whether the wheels of a variant, ``"cu128"``, hold code for a GPU; None where nothing is known of it."""
     if not is_cuda(variant):
         return False
-    rows = knowledge("versions")["index"]
-    known = next((row for row in rows if row["url"].endswith(f"/{variant}")), None)
-    if known:
-        return _holds(known, capability)
-    # The variants between and after the known ones hold what their neighbours hold.
     cuda = int(variant[2:-1]), int(variant[-1])
-    if capability >= _FIRST_NEW:
-        return cuda >= min(parse_version(row["cuda"]) for row in rows if _holds(row, capability))
-    return None
+    # A variant that is not written down holds what the next older one holds.
+    row = next((row for row in knowledge("versions")["index"] if parse_version(row["cuda"]) <= cuda), None)
+    if row is None:
+        return False if capability >= _FIRST_NEW else None
+    return _holds(row, capability)
 
 
 def index_url(variant: str) -> str:
@@ -101,10 +99,3 @@ def _holds(row: dict[str, Any], capability: Capability) -> bool:
     newest = parse_capability(row["newest"])
     # A newer minor version of the same generation runs the code of the older ones.
     return parse_capability(row["oldest"]) <= capability and capability[0] <= newest[0]
-
-
-def _build(row: dict[str, Any], capability: Capability) -> TorchBuild:
-    cuda = parse_version(row["cuda"])
-    compatible = oldest_driver(cuda[0])
-    driver = row["driver"] if capability >= _FIRST_NEW or compatible is None else compatible
-    return TorchBuild(cuda, driver, row["url"])
