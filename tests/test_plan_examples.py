@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from rtx50_autoload.diagnosis.plans import plan
@@ -184,3 +187,16 @@ def test_what_a_text_says_never_becomes_part_of_a_command_unless_it_is_a_name(ho
         values = {"package": hostile, "file": hostile, "module": hostile, "required": hostile, "limit": hostile}
         for command in commands(category, on(RTX_5090, system=system), values, hostile):
             assert hostile not in command
+
+
+def test_a_plan_is_made_without_the_examination_and_its_dependencies():
+    code = (
+        "import sys\n"
+        "from rtx50_autoload.diagnosis.plans import plan\n"
+        "from rtx50_autoload.diagnosis.situation import Situation\n"
+        "assert plan('no_kernel_image', Situation(), {'library': 'xformers'})\n"
+        "heavy = {'packaging', 'importlib_metadata', 'rich', 'pynvml', 'torch'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "assert 'rtx50_autoload.evidence.environment.examination' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
