@@ -42,12 +42,13 @@ def torch_from(index, python="python"):
 def test_comfyui_portable_on_an_rtx_50_gets_its_driver_and_then_its_torch():
     situation = on(RTX_5090, system="windows", tool="embedded", torch="2.6.0", torch_variant="cu124", driver="560.94")
 
-    driver, torch, afterwards = plan("torch_build_lacks_arch", situation, {"arch": "120"})
+    driver, torch, afterwards, otherwise = plan("torch_build_lacks_arch", situation, {"arch": "120"})
 
     assert driver.step.startswith("Update the NVIDIA driver first")
     assert "570 or later; you have 560.94" in driver.step
     assert torch.commands == (torch_from("cu128", r".\python_embeded\python.exe -s"),)
     assert torch.check.endswith("lists sm_120.")
+    assert "newest release of the application" in otherwise.step
     assert afterwards.commands == (r".\python_embeded\python.exe -s -m rtx50_autoload doctor",)
 
 
@@ -105,6 +106,13 @@ def test_builds_are_for_the_gpu_and_no_other(gpu, value):
     assert built[-1].startswith("python -m pip install --force-reinstall --no-deps --no-build-isolation")
 
 
+def test_a_build_for_another_gpu_is_turned_to_this_one():
+    found = commands("nvcc_unsupported_arch", on(RTX_4090), {"arch": "120"})
+
+    assert "export TORCH_CUDA_ARCH_LIST=8.9" in found
+    assert "CUDA_HOME" not in "\n".join(found)
+
+
 # Tools and systems
 
 
@@ -145,7 +153,8 @@ def test_a_library_is_found_by_its_binary_and_by_its_module():
     for values, culprit in (
         ({}, "bitsandbytes/libbitsandbytes_cuda126.so"),
         ({"module": "bitsandbytes.cextension"}, None),
-        ({"library": "Bits_And_Bytes"}, "bitsandbytes"),
+        ({"library": "BitsAndBytes"}, None),
+        ({"file": "/home/torch/venv/lib/python3.12/site-packages/bitsandbytes/libbitsandbytes_cuda126.so"}, None),
     ):
         found = commands("no_kernel_image", on(RTX_5090), values, culprit)
         assert "python -m pip install --upgrade --no-deps bitsandbytes" in found

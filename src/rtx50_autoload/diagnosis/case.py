@@ -100,8 +100,8 @@ class Case:
     @cached_property
     def build(self) -> Build | None:
         """What is known of the library at fault."""
-        names = (self.values.get("package"), self.values.get("library"), self.culprit, self.values.get("module"))
-        builds = (build_of(name) for name in names if name)
+        named = (self.values.get(key) for key in ("package", "library", "module", "file"))
+        builds = (build_of(name) for name in (self.culprit, *named) if name)
         return next((build for build in builds if build), None)
 
     @cached_property
@@ -173,7 +173,8 @@ class Case:
             facts.add("library-unknown")
         if self.capability is not None:
             facts.update(name for name, bound in _BOUNDS.items() if self.capability < bound)
-            facts.update({"names-this-gpu"} if self.capability == self.named else ())
+            if self.named:
+                facts.add("names-this-gpu" if self.capability == self.named else "names-another-gpu")
             facts.update(self._toolkit_facts(self.capability))
         if self.torch_index is None and self.kind != "apple":
             facts.add("torch-nowhere" if self.kind == "unknown" else "torch-elsewhere")

@@ -24,6 +24,7 @@ __all__ = [
     "load_recipes",
 ]
 
+_FOLDERS_OF_PACKAGES: Final = ("site-packages", "dist-packages")
 #: The texts of a step. All but `step` and `commands` may take other words where a fact holds.
 TEXTS: Final = ("step", "why", "changes", "check")
 
@@ -114,12 +115,17 @@ def build_of(name: str) -> Build | None:
     """Find a library by what it is called; None where nothing is known of it.
 
     Args:
-        name: a distribution, a module, or the path of a binary below a folder of packages.
+        name: a distribution, a module, or the path of a binary.
 
     """
-    parts = [name, *re.split(r"[/\\]", name), name.partition(".")[0]]
-    normalised = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts]
-    return next((build for part in normalised for build in load_builds() if build.name.fullmatch(part)), None)
+    parts = re.split(r"[/\\]", name)
+    folders = [at for at, part in enumerate(parts) if part in _FOLDERS_OF_PACKAGES]
+    # Folders above those of packages are named by anyone.
+    first = folders[-1] + 1 if folders else len(parts) - 1 if parts[0] in ("", ".", "~") else 0
+    relevant = parts[first:]
+    called = [name, *relevant, *(part.partition(".")[0] for part in relevant)]
+    normalised = [re.sub(r"[^a-z0-9]+", "-", each.lower()).strip("-") for each in called]
+    return next((build for each in normalised for build in load_builds() if build.name.fullmatch(each)), None)
 
 
 def _recipe(name: str, entry: dict[str, Any]) -> Recipe:
