@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from rtx50_autoload.evidence.arch import driver_branch
-from rtx50_autoload.evidence.environment.topic import CudaVersion, knowledge, parse_version
+from rtx50_autoload.commands import Shell, Typist
+from rtx50_autoload.evidence.environment.topic import BLACKWELL
+from rtx50_autoload.evidence.environment.torch_builds import build_for, driver_branch, index_url, newest_driver
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,20 +37,14 @@ _INSTALLERS = ("sudo apt install", "sudo dnf install", "sudo pacman -S")
 _FAMILIES = (("debian", "ubuntu"), ("fedora", "rhel", "centos"), ("arch",))
 
 
-class _Index(NamedTuple):
-    cuda: CudaVersion
-    driver: int
-    url: str
-
-
 def pip_install(place: Place, *arguments: str) -> str:
     """Install with the pip of this very interpreter: a bare ``pip`` may be another Python's."""
-    return _command(place, str(place.python.executable), "-m", "pip", "install", *arguments)
+    return _typist(place).pip("install", *arguments)
 
 
 def empty_pip_cache(place: Place) -> str:
     """Remove the wheels that pip keeps, those of every torch that it ever downloaded."""
-    return _command(place, str(place.python.executable), "-m", "pip", "cache", "purge")
+    return _typist(place).pip("cache", "purge")
 
 
 def install_torch(place: Place, survey: Survey, *beside: str, replace: bool = True) -> str:
@@ -60,12 +53,12 @@ def install_torch(place: Place, survey: Survey, *beside: str, replace: bool = Tr
     With `replace` what is there goes: pip keeps a torch that differs in its CUDA variant alone. One ``--index-url``,
     for with ``--extra-index-url`` pip prefers whatever has the higher version, such as a build for the CPU.
     """
-    branch = branch_of(survey)
-    indexes = [_Index(parse_version(row["cuda"]), row["driver"], row["url"]) for row in knowledge("versions")["index"]]
-    # Where no driver is known, the one that most drivers carry.
-    chosen = next((index for index in indexes if branch is not None and index.driver <= branch), indexes[-1])
+    capabilities = [device.capability for device in survey.devices]
+    # Where no GPU is known, or one that no build serves, a GPU of the RTX 50 series is meant.
+    builds = [build_for(capability, branch_of(survey)) for capability in (*capabilities[:1], (BLACKWELL, 0))]
+    url = next(build.url for build in builds if build)
     options = ("--force-reinstall",) if replace else ()
-    return pip_install(place, *options, "torch", *beside, "--index-url", chosen.url)
+    return pip_install(place, *options, "torch", *beside, "--index-url", url)
 
 
 def match_torch(place: Place, survey: Survey, torch: Torch, package: Installed, *, same_release: bool = False) -> str:
@@ -75,28 +68,23 @@ def match_torch(place: Place, survey: Survey, torch: Torch, package: Installed, 
     """
     if torch.cuda is None:
         return install_torch(place, survey, package.name)
-    base = knowledge("versions")["index"][0]["url"].rpartition("/")[0]
-    variant = "cu{}{}".format(*torch.cuda)
     release = package.version.partition("+")[0]
     what = (
         ["--force-reinstall", "--no-deps", f"{package.name}=={release}"]
         if same_release
         else ["--upgrade", package.name, f"torch=={torch.version}"]
     )
-    return pip_install(place, *what, "--index-url", f"{base}/{variant}")
+    return pip_install(place, *what, "--index-url", index_url("cu{}{}".format(*torch.cuda)))
 
 
 def branch_of(survey: Survey) -> int | None:
     """Give the branch of the driver, 570 for ``570.124.06``; None where it is not known."""
-    try:
-        return driver_branch(survey.driver) if survey.driver else None
-    except ValueError:
-        return None
+    return driver_branch(survey.driver)
 
 
 def install_driver(place: Place, *, is_wsl: bool) -> str:
     """Install a driver that serves an RTX 50 and CUDA 13."""
-    newest = max(row["driver"] for row in knowledge("versions")["index"])
+    newest = newest_driver()
     if place.is_windows or is_wsl:
         where = "on Windows, not inside WSL, " if is_wsl else ""
         return f"Install driver {newest} or later {where}from https://www.nvidia.com/drivers, then restart Windows."
@@ -116,22 +104,22 @@ def install_system(place: Place, what: str, otherwise: str) -> str:
 
 def set_variable(place: Place, name: str, value: str) -> str:
     """Set a variable in the terminal."""
-    return f"set {name}={value}" if place.is_windows else f"export {name}={shlex.quote(value)}"
+    return _typist(place).set_variable(name, value)
 
 
 def unset_variable(place: Place, name: str) -> str:
     """Remove a variable from the terminal."""
-    return f"set {name}=" if place.is_windows else f"unset {name}"
+    return _typist(place).unset_variable(name)
 
 
 def prepend_to_loader_path(folder: Path) -> str:
     """Let the loader look in a folder first; it reads the variable when the program starts."""
-    # An empty entry would be the current folder.
-    return f'export LD_LIBRARY_PATH={shlex.quote(str(folder))}"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"'
+    return Typist("posix", "").prepend("LD_LIBRARY_PATH", str(folder))
 
 
-def _command(place: Place, *words: str) -> str:
-    return subprocess.list2cmdline(words) if place.is_windows else shlex.join(words)
+def _typist(place: Place) -> Typist:
+    shell: Shell = "cmd" if place.is_windows else "posix"
+    return Typist(shell, Typist(shell, "").quote(str(place.python.executable)))
 
 
 def _family(place: Place) -> int | None:

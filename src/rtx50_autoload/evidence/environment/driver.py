@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rtx50_autoload.evidence.environment import advice, container, wsl
 from rtx50_autoload.evidence.environment.loader import Loader
 from rtx50_autoload.evidence.environment.topic import BLACKWELL, Examined, Given, dotted, knowledge
+from rtx50_autoload.evidence.environment.torch_builds import oldest_driver
 from rtx50_autoload.evidence.finding import Finding, Severity
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.evidence.environment.place import Place
 
-__all__ = ["examine", "gpus_on_bus", "oldest_driver"]
+__all__ = ["examine", "gpus_on_bus"]
 
 _KERNEL_MODULE: Final = "/proc/driver/nvidia/version"
 _OPEN: Final = re.compile(r"NVRM version: .*Open Kernel Module")
@@ -81,11 +82,6 @@ def gpus_on_bus(place: Place) -> int:
         and (place.read(f"/sys/bus/pci/devices/{device.name}/class") or "").startswith(_DISPLAY_CLASSES)
         for device in devices.iterdir()
     )
-
-
-def oldest_driver(cuda: int) -> int | None:
-    """Give the oldest driver branch on which programs of a CUDA major version run; None where it is not known."""
-    return next((row["driver"] for row in knowledge("versions")["runtime"] if row["cuda"] == cuda), None)
 
 
 def _unanswered(given: Given, on_bus: int) -> Iterator[Finding]:
