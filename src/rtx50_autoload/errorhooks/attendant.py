@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import _rtx50_autoload_importlib_bootstrap as hook
 
 from . import note
+from .links import linked
 from .telltales import concerns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import FrameType
 
     from rtx50_autoload.diagnosis.diagnosis import Diagnosis
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Attendant", "Finding"]
 
-# How many errors are linked by "During handling of the above exception …" and by groups before we stop looking.
-_MOST_LINKED = 32
 # Innermost frames that a diagnosis is given.
 _MOST_FRAMES = 40
 # Errors whose text is another one each time would cost a diagnosis each time.
@@ -73,10 +72,10 @@ class Attendant:
         if error is None or not self.active:
             return
         try:
-            linked = list(_linked(error))
-            if any(map(note.is_noted, linked)):
+            candidates = list(linked(error))
+            if any(map(note.is_noted, candidates)):
                 return
-            for candidate in linked:
+            for candidate in candidates:
                 if concerns(candidate) and self._note(
                     candidate, _innermost_module(candidate), lambda: _raised_text(error)
                 ):
@@ -148,24 +147,6 @@ class Attendant:
         if found is None:
             return None
         return note.words(found.diagnosis, found.incident) if found.speaks else ""
-
-
-def _linked(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and those that a traceback shows with it, the error itself first."""
-    waiting: list[BaseException] = [error]
-    seen: set[int] = set()
-    while waiting and len(seen) < _MOST_LINKED:
-        current = waiting.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        members: Any = getattr(current, "exceptions", ())
-        if isinstance(members, (list, tuple)):  # an ExceptionGroup, or what looks like one
-            waiting += [member for member in members if isinstance(member, BaseException)]
-        before = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-        if before is not None:
-            waiting.append(before)
 
 
 def _is_torch(module: str | None) -> bool:
