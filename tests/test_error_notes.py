@@ -242,8 +242,9 @@ except RuntimeError as error:
 """
     )
     stderr = venv.run_code(code, env=SIMULATED, check=False).stderr
-    note, framework = stderr.index("Run: rtx50-autoload"), stderr.index("KeyError: 'the framework failed'")
-    assert stderr.index(textwrap.shorten("RuntimeError: CUDA error", 30)) < note < framework
+    places = [stderr.index(text) for text in ("RuntimeError: CUDA", "Run: rtx50-autoload", "KeyError: 'the framework")]
+    # Python 3.10 shows no notes: ours is said after the traceback.
+    assert places == sorted(places) or sys.version_info < (3, 11)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python has groups of exceptions from 3.11 on")
