@@ -228,7 +228,7 @@ except RuntimeError as error:
     )
     stderr = venv.run_code(code, env=SIMULATED, check=False).stderr
     assert stderr.count("Run: rtx50-autoload") == 1, stderr
-    assert "ValueError: the framework failed" in stderr.splitlines()[-1]
+    assert "ValueError: the framework failed" in stderr
 
 
 def test_the_cause_of_an_uncaught_error_is_looked_into(venv):

@@ -23,23 +23,38 @@ _LOOKED_INTO: Final = (
     TypeError,
     AssertionError,
     AttributeError,
+    NameError,
     SystemError,
 )
 
-#: The same for types of others, which are not imported for it, by the name of the class: subprocess, torch, Triton.
+#: The same for types of others, which are not imported for it, by the name of the class: subprocess, torch, Triton,
+#: NCCL, Numba, CuPy, TensorFlow, ONNX Runtime.
 _LOOKED_INTO_BY_NAME: Final = frozenset(
     {
         "BackendCompilerFailed",
         "CalledProcessError",
         "CompilationError",
+        "CUDADriverError",
+        "CUDARuntimeError",
+        "CudaAPIError",
+        "CudaSupportError",
         "DeferredCudaCallError",
+        "InductorError",
+        "InternalError",
+        "LinkerError",
+        "MissingCUDAException",
+        "NVRTCError",
+        "NvvmError",
+        "NvvmSupportError",
         "OutOfResources",
         "PTXASError",
+        "RuntimeException",
         "TimeoutExpired",
+        "ncclUnhandledCudaError",
     }
 )
 
-#: One of these stands in every text, in small letters, that is worth a diagnosis.
+#: One of these stands, in small letters, in every text that is worth a diagnosis.
 _WORDS: Final = (
     "cuda",
     "cublas",
@@ -47,9 +62,11 @@ _WORDS: Final = (
     "cufft",
     "cusolver",
     "cusparse",
+    "cutlass",
     "nccl",
     "nvrtc",
     "nvcc",
+    "nvvm",
     "nvidia",
     "ninja",
     "ptx",
@@ -59,8 +76,10 @@ _WORDS: Final = (
     "torch",
     "xformers",
     "flash",
+    "passmanager",
     "kernel",
     "capability",
+    "architecture",
     "shared object",
     "shared memory",
     "undefined symbol",
@@ -71,12 +90,18 @@ _WORDS: Final = (
     ".dll",
     "numpy",
     "no operator",
-    "no such operator",
     "operator ",
+    "_opnamespace",
+    "'_c'",
+    "extension",
+    "compil",
     "c++",
-    "compiler",
+    "'cl'",
     "visual studio",
     "bitsandbytes",
+    "8bit",
+    "quantize",
+    "bare_metal_version",
     "out of resource",
 )
 
