@@ -281,6 +281,30 @@ print(len(notes))
     assert [count for _, count, _ in recorded(venv)] == [1]
 
 
+def test_threads_that_fail_at_once_all_get_the_note_of_one_diagnosis(venv):
+    code = (
+        DEVICE_ERROR
+        + """
+import threading
+notes, barrier = [], threading.Barrier(8)
+def fail():
+    barrier.wait()
+    try:
+        launch()
+    except RuntimeError as error:
+        notes.append(tuple(error.__notes__))
+threads = [threading.Thread(target=fail) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(notes), len(set(notes)))
+"""
+    )
+    assert venv.run_code(code, env=SIMULATED).stdout == "8 1\n"
+    assert [count for _, count, _ in recorded(venv)] == [1]
+
+
 def test_the_diagnosis_is_told_which_code_called(venv, tmp_path):
     folder = tmp_path / "site-packages" / "xformers"
     folder.mkdir(parents=True)

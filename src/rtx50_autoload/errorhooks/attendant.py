@@ -29,6 +29,8 @@ __all__ = ["Attendant", "Finding"]
 _MOST_FRAMES = 40
 # Errors whose text is another one each time would cost a diagnosis each time.
 _MOST_REMEMBERED = 256
+# Characters of its text that an error is known by; a compiler's whole output may be part of it.
+_LONGEST_KEY = 1000
 # Other threads that meet an error meanwhile wait for one diagnosis, and no longer than this.
 _LONGEST_WAIT = 10.0
 
@@ -119,7 +121,7 @@ class Attendant:
         """Put a note on an error; tell whether a diagnosis says something about it."""
         if getattr(self._here, "busy", False):  # an error of our own work
             return False
-        key = (type(error), str(error), module)
+        key = (type(error), str(error)[:_LONGEST_KEY], module)
         if key not in self._remembered:
             self._here.busy = True
             # A lock that is held by a thread that no longer runs, as after a fork, must not stop the program.
@@ -128,8 +130,11 @@ class Attendant:
                 if key not in self._remembered:
                     if len(self._remembered) >= _MOST_REMEMBERED:
                         return False
-                    self._remembered[key] = None  # also where the next line fails: not tried again
-                    self._remembered[key] = self._words(error, text())
+                    words = None
+                    try:
+                        words = self._words(error, text())
+                    finally:  # what fails is not tried again
+                        self._remembered[key] = words
             finally:
                 self._here.busy = False
                 if held:

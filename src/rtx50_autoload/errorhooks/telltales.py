@@ -28,7 +28,7 @@ _LOOKED_INTO: Final = (
 )
 
 #: The same for types of others, which are not imported for it, by the name of the class: subprocess, torch, Triton,
-#: NCCL, Numba, CuPy, TensorFlow, ONNX Runtime.
+#: NCCL, CUTLASS, Numba, CuPy, TensorFlow, ONNX Runtime; and Python's Exception itself.
 _LOOKED_INTO_BY_NAME: Final = frozenset(
     {
         "BackendCompilerFailed",
@@ -39,6 +39,7 @@ _LOOKED_INTO_BY_NAME: Final = frozenset(
         "CudaAPIError",
         "CudaSupportError",
         "DeferredCudaCallError",
+        "Exception",
         "InductorError",
         "InternalError",
         "LinkerError",
@@ -46,6 +47,7 @@ _LOOKED_INTO_BY_NAME: Final = frozenset(
         "NVRTCError",
         "NvvmError",
         "NvvmSupportError",
+        "OpError",
         "OutOfResources",
         "PTXASError",
         "RuntimeException",
