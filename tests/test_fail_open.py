@@ -36,12 +36,17 @@ PLACES = {
     "the version lookup": "autoloader.installed_version = bug",
     "the voice": "voice.say = bug",
     "the adjustments": "adjustments.ADJUSTMENTS = None",
+    "the error hooks": "hooks.ErrorHooks.install = hooks.ErrorHooks.arrived = hooks.ErrorHooks.import_failed = bug",
+    "one way for errors": "hooks.uncaught_patches = hooks.asyncio_patches = hooks.accelerator_patches = bug",
+    "the look at torch's own code": "incompatible.tell_of_incompatible_devices = bug",
+    "the filter of errors": "attendant.concerns = attendant.linked = bug",
 }
 
 PLANT = """
 import sys
 import _rtx50_autoload_importlib_bootstrap as hook
 from rtx50_autoload import activation, autoloader, voice
+from rtx50_autoload.errorhooks import attendant, hooks, incompatible
 from rtx50_autoload.masquerading import adjustments, patch, policy
 
 def bug(*args, **kwargs):

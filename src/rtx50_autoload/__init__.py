@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .activation import activate, deactivate, masquerade, truth
+    from .activation import activate, deactivate, guard, masquerade, truth
     from .checkup import doctor
     from .errors import RTX50Error
     from .explaining import explain
@@ -23,6 +23,7 @@ __all__ = [
     "deactivate",
     "doctor",
     "explain",
+    "guard",
     "masquerade",
     "status",
     "true_capability",
@@ -37,6 +38,7 @@ _HOME = {
     "deactivate": "activation",
     "doctor": "checkup",
     "explain": "explaining",
+    "guard": "activation",
     "masquerade": "activation",
     "status": "state",
     "true_capability": "state",

@@ -14,6 +14,7 @@ import _rtx50_autoload_importlib_bootstrap as hook
 
 from . import voice
 from .autoloader import Autoloader
+from .errorhooks import Guard
 from .errors import MappingError
 from .masquerading.policy import OURSELVES
 from .masquerading.profiles import belongs, profile_of
@@ -30,6 +31,7 @@ __all__ = [
     "activate",
     "current",
     "deactivate",
+    "guard",
     "masquerade",
     "module_failed",
     "module_loaded",
@@ -62,6 +64,10 @@ def _prepare() -> Autoloader | None:
             if loaded.settings.batman_mode:
                 voice.say("Batman mode: I am the night, and your sm_120 is safe with me.")
             _current = loaded
+            try:
+                loaded.error_hooks.install()
+            except Exception as error:  # noqa: BLE001 - the other work of the package does not depend on it
+                hook.record(error)
         return _current
 
 
@@ -73,10 +79,10 @@ def module_loaded(module: ModuleType) -> None:
 
 
 def module_failed(module: ModuleType, error: Exception) -> None:
-    """Hear from the import hook that a watched module has failed; kept for `status`."""
+    """Hear from the import hook that a watched module has failed."""
     loader = _prepare()
     if loader is not None:
-        loader.failures[module.__name__] = f"{type(error).__name__}: {error}"
+        loader.failed(module, error)
 
 
 def torch_ready() -> None:
@@ -116,6 +122,25 @@ def deactivate() -> None:
         loader, _current, _decided = _current, None, True
     if loader is not None:
         loader.restore()
+
+
+def guard() -> Guard:
+    """Have errors of a block or a function diagnosed that a framework would catch.
+
+    For ``with rtx50_autoload.guard(): …`` and, on functions, generator functions and coroutine functions,
+    ``@rtx50_autoload.guard()``. The error goes on as it is, with a note if it is one that the package knows. Where the
+    package is switched off, nothing happens.
+    """
+    return Guard(_attend)
+
+
+def _attend(error: BaseException) -> None:
+    try:
+        loader = None if hook.disabled() else _prepare()
+        if loader is not None:
+            loader.error_hooks.attendant.attend(error)
+    except Exception as fault:  # noqa: BLE001 - the program's error is not to be replaced by ours
+        hook.record(fault)
 
 
 @contextmanager

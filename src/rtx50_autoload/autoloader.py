@@ -13,6 +13,7 @@ import _rtx50_autoload_importlib_bootstrap as hook
 from . import settings as settings_module
 from . import voice
 from .capability import Capability, format_capability
+from .errorhooks import Attendant, ErrorHooks
 from .evidence import devices as devices_module
 from .masquerading.adjustments import ADJUSTMENTS
 from .masquerading.patch import PatchSet
@@ -59,6 +60,7 @@ class Autoloader:
         applied: by name of the adjustment, its state: "applied", "failed: …".
         decisions: every caller that asked, with the true capability of the device, and what it was told.
         failures: watched modules that could not be imported, with the error's type and text.
+        error_hooks: the ways by which errors come to diagnosis.
 
     """
 
@@ -79,6 +81,7 @@ class Autoloader:
     def __post_init__(self) -> None:
         voice.quiet, voice.debug = self.settings.quiet, self.settings.debug
         self.policy = Policy(self.settings, self._version)
+        self.error_hooks = ErrorHooks(Attendant(self.settings.quiet))
 
     @property
     def survey(self) -> Survey:
@@ -115,10 +118,22 @@ class Autoloader:
     def arrived(self, module: ModuleType) -> None:
         """Act on a watched module that has been executed, or executed again."""
         self._arrived.add(module.__name__)
+        try:
+            self.error_hooks.arrived(module)
+        except Exception as error:  # noqa: BLE001 - what is told to whom does not depend on it
+            hook.record(error)
+        self._tell_and_adjust(module)
+
+    def _tell_and_adjust(self, module: ModuleType) -> None:
         if module.__name__ == "torch.cuda":
             self._torch_arrived(module)
         else:
             self._adjust(module)
+
+    def failed(self, module: ModuleType, error: Exception) -> None:
+        """Keep for `status` that the import of a watched module has failed, and attend to the error."""
+        self.failures[module.__name__] = f"{type(error).__name__}: {error}"
+        self.error_hooks.import_failed(error)
 
     def catch_up(self) -> bool:
         """Act on the modules that were there before us; tell whether torch was among them."""
@@ -187,6 +202,7 @@ class Autoloader:
         """Take everything back."""
         with self._lock:
             self.active = False
+            self.error_hooks.remove()
             while self._set_back:
                 try:
                     self._set_back.pop()()
@@ -200,8 +216,9 @@ class Autoloader:
         try:
             self._survey = None
             if self.active and self.needed(self.survey.devices):
+                # Not `arrived`: torch holds its lock while it calls us, and would be asked for it again.
                 for name in sorted(self._arrived & sys.modules.keys()):
-                    self.arrived(sys.modules[name])
+                    self._tell_and_adjust(sys.modules[name])
         except Exception as error:  # noqa: BLE001 - torch would fail to initialise CUDA
             hook.record(error)
 

@@ -40,6 +40,8 @@ def show_status(state: dict[str, Any]) -> None:
     for patch in state["patches"]:
         error = f" ({patch['error']})" if patch["error"] else ""
         console.print(f"{patch['target']}: {patch['state']}{error}")
+    if state["error_hooks"]:
+        console.print(f"Errors are heard of through {', '.join(state['error_hooks'])}.")
     _show_files(console, state)
     for problem in state["problems"]:
         console.print(Text(problem, "yellow"))

@@ -10,9 +10,13 @@ _has_magma = False
 class AcceleratorError(RuntimeError):
     """What torch raises for an error of the device."""
 
+    __module__ = "torch"
+
 
 class OutOfMemoryError(RuntimeError):
     """What torch raises where the device has no memory left."""
+
+    __module__ = "torch"
 
 
 if "FAKE_TORCH_DEVICES" in os.environ:
@@ -77,7 +81,7 @@ if "FAKE_TORCH_DEVICES" in os.environ:
         _current = index
 
     def _cuda_getArchFlags() -> str:  # noqa: N802 - torch's name
-        return "sm_75 sm_80 sm_86 sm_90 sm_100 sm_120"
+        return os.environ.get("FAKE_TORCH_ARCHITECTURES", "sm_75 sm_80 sm_86 sm_90 sm_100 sm_120")
 
     def _cuda_isInBadFork() -> bool:  # noqa: N802 - torch's name
         return False

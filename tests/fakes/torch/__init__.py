@@ -6,13 +6,15 @@ build without CUDA and a class of C++ in one with it; `torch.device`; and the ca
 `torch.backends` at the end of the import. It computes nothing, and has none of the rest of torch.
 
 Without further settings it is a build without CUDA. FAKE_TORCH_DEVICES="9.0,12.0" makes it a build for CUDA on a
-machine with such devices; empty but set, one on a machine without a device or driver.
+machine with such devices; empty but set, one on a machine without a device or driver. FAKE_TORCH_ARCHITECTURES="sm_90"
+is what the build then holds code for.
 """
 
 import builtins
 import os
 
 from . import _C, version
+from ._C import AcceleratorError, OutOfMemoryError
 
 __version__ = version.__version__
 

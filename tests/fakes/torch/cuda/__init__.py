@@ -2,6 +2,7 @@
 
 import threading
 import traceback
+import warnings
 
 import torch
 import torch._C
@@ -63,7 +64,28 @@ def _check_capability():
         get_device_capability(d)
 
 
+def _check_cubins():
+    incompatible_device_warn = """
+{} with CUDA capability sm_{} is not compatible with the current PyTorch installation.
+The current PyTorch install supports CUDA capabilities {}.
+If you want to use the {} GPU with PyTorch, please check the instructions at https://pytorch.org/get-started/locally/
+"""
+    arch_list = get_arch_list()
+    supported_sm = [int(arch.split("_")[1].rstrip("af")) for arch in arch_list if "sm_" in arch]
+    for idx in range(device_count()):
+        cap_major, cap_minor = get_device_capability(idx)
+        if not any(sm // 10 == cap_major for sm in supported_sm):
+            device_name = get_device_name(idx)
+            warnings.warn(
+                incompatible_device_warn.format(
+                    device_name, cap_major * 10 + cap_minor, " ".join(arch_list), device_name
+                ),
+                stacklevel=2,
+            )
+
+
 _lazy_call(_check_capability)
+_lazy_call(_check_cubins)
 
 
 def init():

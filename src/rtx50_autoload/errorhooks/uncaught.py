@@ -1,0 +1,53 @@
+"""Errors that nobody caught: `sys.excepthook`, and `threading.excepthook` for those of threads."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from rtx50_autoload import voice
+from rtx50_autoload.masquerading.patch import AttributePatch
+
+from . import note
+from .links import linked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from .attendant import Attendant
+
+__all__ = ["uncaught_patches"]
+
+
+def uncaught_patches(attendant: Attendant) -> list[AttributePatch]:
+    """Give the changes that bring uncaught errors to `attendant` before the hooks that are there now show them."""
+    previous, previous_of_threads = sys.excepthook, threading.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        try:
+            attendant.attend(error)
+        finally:
+            previous(kind, error, trace)
+            _say_note(error, previous, sys.__excepthook__)
+
+    def excepthook_of_threads(arguments: Any) -> None:  # noqa: ANN401 - threading.ExceptHookArgs
+        try:
+            attendant.attend(arguments.exc_value)
+        finally:
+            previous_of_threads(arguments)
+            _say_note(arguments.exc_value, previous_of_threads, threading.__excepthook__)
+
+    return [
+        AttributePatch("sys.excepthook", sys, "excepthook", excepthook),
+        AttributePatch("threading.excepthook", threading, "excepthook", excepthook_of_threads),
+    ]
+
+
+def _say_note(error: BaseException | None, shown_by: Callable[..., Any], pythons_own: Callable[..., Any]) -> None:
+    """Say what Python's own hook leaves out: on 3.10 it is written in C and knows no notes."""
+    if sys.version_info < (3, 11) and shown_by is pythons_own and error is not None:
+        for one in linked(error):
+            for line in (note.our_note(one) or "").splitlines():
+                voice.say(line.removeprefix(note.PREFIX))
