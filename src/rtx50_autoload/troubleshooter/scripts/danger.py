@@ -15,6 +15,7 @@ from rtx50_autoload.troubleshooter.redaction import Identity, placeholders, reda
 
 from .extract import LANGUAGES
 from .unicode_tricks import tricks
+from .unknown import functions_of, unknown_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +102,9 @@ def findings(script: Script) -> tuple[Finding, ...]:
     for number, line in enumerate(script.text.split("\n"), start=1):
         found += [Finding(number, id_, "danger", f"It holds {what}.") for id_, what in tricks(line)]
         found += _what_redaction_knows(number, line)
+    functions = functions_of(script.text)
+    # What stands in a here-document is text, of which nothing says where it ends.
+    is_text = False
     for number, line in _commands(script.text, language):
         if len(line) > _LONGEST_LINE:
             what = f"It is longer than {_LONGEST_LINE} characters: too long to be read."
@@ -112,6 +116,12 @@ def findings(script: Script) -> tuple[Finding, ...]:
             for rule in rules
             if any(rule.pattern.search(view) for view in views)
         ]
+        if language.id == "bash" and not is_text:
+            found += [
+                Finding(number, "unknown-command", "note", f"Calls `{command}`, which these patterns know nothing of.")
+                for command in unknown_commands(line[:_LONGEST_LINE], functions)
+            ]
+        is_text |= "<<" in line
     return tuple(sorted(dict.fromkeys(found), key=lambda finding: (finding.line, finding.severity)))
 
 
