@@ -102,7 +102,8 @@ def run(saved: SavedScript, show: Callable[[str], None]) -> Outcome:
         with open_private(log) as descriptor:
             writer = _Log(descriptor, show)
             writer.note(f"{started.isoformat()} {saved.path.name}, written by {saved.assistant}")
-            exit_code, is_interrupted = _run(call, writer)
+            with _ending_is_an_interrupt():
+                exit_code, is_interrupted = _run(call, writer)
             writer.note("interrupted" if is_interrupted else f"exit code {exit_code}")
     except OSError as error:
         if isinstance(error, RTX50Error):
@@ -157,8 +158,7 @@ def _run(call: list[str], log: _Log) -> tuple[int, bool]:
     reader.start()
     is_interrupted = False
     try:
-        with _ending_is_an_interrupt():
-            exit_code = process.wait()
+        exit_code = process.wait()
     except KeyboardInterrupt:
         is_interrupted = True
         exit_code = _end(process)
