@@ -17,6 +17,7 @@ if os.name != "posix":
     pytest.skip("pseudo-terminals and bash are of POSIX systems", allow_module_level=True)
 
 from terminal import at_terminal
+from test_redaction import SECRETS
 
 SAVE = """
 import json, sys
@@ -352,3 +353,18 @@ def test_the_log_is_redacted_and_the_screen_shows_no_control_characters(desk):
         assert secret not in log
     assert "\x1b[2J" not in terminal.coloured
     assert sys.platform != "linux" or terminal.screen.count("It ended without an error.") == 1
+
+
+def test_no_seeded_secret_is_in_the_log_of_a_script_that_prints_them_all(desk):
+    # All but the one that is known by the home of the person alone: this one's is another.
+    seeds = [(secret, template) for kind, secret, template in SECRETS if kind != "home"]
+    texts = [template.format(secret) if "{}" in template else template for secret, template in seeds]
+    (desk.home / "seeds").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    (script,) = desk.save(f"cat {desk.home}/seeds\n")
+    with desk.at_terminal("run", script, USER="amueller", HOSTNAME="blackwell-box") as terminal:
+        terminal.wait_for(QUESTION)
+        terminal.type("y\n")
+        terminal.end()
+    log = desk.logs()[0].read_text(encoding="utf-8")
+    assert "exit code 0" in log
+    assert [secret for secret, _ in seeds if secret in log] == []
