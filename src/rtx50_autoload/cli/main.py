@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 
-from . import assistants, doctor, explain, incidents, scan
+from . import assistants, doctor, explain, incidents, scan, scripts
 from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_parser(commands)
     incidents.add_parser(commands)
     assistants.add_parser(commands)
+    scripts.add_parser(commands)
     return parser
 
 
