@@ -58,8 +58,8 @@ def classify(text: str, situation: Situation | None = None) -> Diagnosis:
     """Say what an error means; the same text and situation always give the same answer.
 
     The statement that explains most of the others decides, and what is known of the machine decides between its causes.
-    Nothing is raised, the time is linear in the length of the text, and of a huge one only the beginning and the end are
-    read.
+    Nothing is raised, the time is linear in the length of the text, and of a huge one only the beginning and the end
+    are read.
 
     Args:
         text: the error as a person or a program has it: a traceback, a log, one line.

@@ -108,8 +108,10 @@ def _look_up(name: str, values: Mapping[str, Value]) -> Value | None:
     known = values.get(base)
     if not part or known is None:
         return known
-    chosen: Value = min(known) if part == "min" else max(known)
-    return chosen
+    if isinstance(known, str):
+        return None
+    chosen: Any = min(known) if part == "min" else max(known)
+    return chosen if isinstance(chosen, tuple) else None
 
 
 def _literal(word: str) -> Value:

@@ -31,15 +31,16 @@ _SYSTEMS: Final[tuple[tuple[str, OperatingSystem], ...]] = (
     (r"\bwsl", "wsl"),
     (r"mac ?os|darwin|os x|macbook", "macos"),
     (r"windows(?!.*linux)|\bwin(?:10|11|32|64)?\b", "windows"),
-    (r"linux|ubuntu|debian|fedora|centos|rhel|red hat|rocky|alma|suse|arch|nixos|manjaro|mint|pop|docker|el\d|jetson|actions|gentoo|colab|kaggle", "linux"),
-)  # fmt: skip
+    (r"linux|ubuntu|debian|fedora|cent ?os|rhel|red hat|rocky|alma|suse|arch|nixos|manjaro|mint|pop", "linux"),
+    (r"gentoo|docker|container|el\d|jetson|actions|colab|kaggle", "linux"),
+)
 
 
 def read_description(environment: object) -> Situation:
-    """Read a mapping with any of the keys ``gpu``, ``capability``, ``torch``, ``cuda``, ``driver``, ``os``, ``python``.
+    """Read a mapping with any of the keys gpu, capability, torch, cuda, driver, os and python.
 
-    Other keys are names of libraries, and their values versions. Values are free text: ``"nightly cu128"``. What cannot be
-    understood is not known.
+    Other keys are names of libraries, and their values versions. Values are free text: ``"nightly cu128"``. What cannot
+    be understood is not known.
 
     Raises:
         UsageError: this is no mapping, or its ``capability`` is none.

@@ -92,7 +92,7 @@ def _signature(  # noqa: PLR0913 - the keys of the file
     )
 
 
-def _outcome(
+def _outcome(  # noqa: PLR0913 - the keys of the file
     *, category: str, cause: str, confidence: float, rank: str, when: tuple[str, ...] = (), asks: tuple[str, ...] = ()
 ) -> Outcome:
     return Outcome(category, cause, confidence, RANKS[rank], tuple(map(parse_condition, when)), tuple(asks))
