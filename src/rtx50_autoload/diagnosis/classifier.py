@@ -30,9 +30,7 @@ _MISSING: Final = 0.8
 _LONGEST_HEADLINE: Final = 240
 #: Between two errors of which the first is the cause.
 _CHAINED: Final = re.compile(r"during handling of the above exception|the above exception was the direct cause")
-_EXCEPTION: Final = re.compile(
-    r"\b(?:[A-Za-z_]\w{0,60}\.){0,6}[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt)\b(?=: | ?$)"
-)
+_EXCEPTION: Final = re.compile(r"(?<![\w.])[A-Za-z_][\w.]{0,200}(?:Error|Exception|Exit|Interrupt)(?=: | ?$)")
 #: torch's newer list gives each architecture a line: ``- 8.0 which supports hardware CC >=8.0,<9.0 except {8.7}``.
 _LISTED: Final = re.compile(r"(\d{1,2}\.\d) which supports")
 _ARCHS: Final = re.compile(r"\d{1,2}\.\d|\d{2,4}")
