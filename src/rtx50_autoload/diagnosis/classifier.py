@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.capability import format_capability
-from rtx50_autoload.diagnosis.conditions import capability_number
+from rtx50_autoload.diagnosis.conditions import FAMILIES, capability_number
 from rtx50_autoload.diagnosis.culprit import find_culprit
 from rtx50_autoload.diagnosis.diagnosis import ABSTENTIONS, Diagnosis
 from rtx50_autoload.diagnosis.normalise import normalise
@@ -152,6 +152,8 @@ def _numbers(values: Mapping[str, str]) -> dict[str, Value]:
             capability = capability_number(re.sub(r"[,\s]+", ".", text.strip("() ")))
             if capability is not None:
                 found[name] = capability
+        elif name == "family":
+            found["low"] = FAMILIES[text.lower()]
         elif name == "archs":
             archs = [capability_number(number) for number in _LISTED.findall(text) or _ARCHS.findall(text)]
             if archs:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from rtx50_autoload.knowledge import read_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rtx50_autoload.diagnosis.normalise import NormalisedText
     from rtx50_autoload.diagnosis.situation import Situation
     from rtx50_autoload.evidence.installed import Installed
+    from rtx50_autoload.evidence.subject import Subject
 
 __all__ = ["Confirmation", "confirm", "find_culprit"]
 
@@ -106,36 +107,34 @@ def _knowledge() -> dict[str, Any]:
     return read_tables(__package__, "culprits.toml")
 
 
-def confirm(name: str, situation: Situation) -> Confirmation | None:
+def confirm(name: str, situation: Situation, path: Sequence[str] | None = None) -> Confirmation | None:
     """Look into the installed binaries of one package: whether they can run on the GPU here.
 
-    It reads files of that package only, and takes longer than `classify`. Nothing is raised.
+    Only that package's binaries are read; it takes longer than `classify` all the same.
 
     Args:
         name: what `Diagnosis.culprit` says: a package, a module or a library's file.
         situation: only one of this machine can be confirmed.
+        path: where to look for distributions, by default `sys.path`.
 
     Returns:
-        None where the package is not installed, or the situation is not of this machine.
+        None where the package is not installed or holds no GPU code, and where the situation is not of this machine.
 
     """
-    gpu = next((gpu for gpu in situation.gpus or () if gpu.capability), None)
-    if situation.source != "machine" or gpu is None:
+    if situation.source != "machine" or not any(gpu.capability for gpu in situation.gpus or ()):
         return None
     # An inventory needs much; who only wants to know what a text says does not pay for it.
     from rtx50_autoload.evidence.assessment import assess  # noqa: PLC0415
     from rtx50_autoload.evidence.installed import installed_distributions  # noqa: PLC0415
     from rtx50_autoload.evidence.scan import scan_file  # noqa: PLC0415
-    from rtx50_autoload.evidence.subject import subjects, survey_devices  # noqa: PLC0415
     from rtx50_autoload.evidence.torch_build import torch_build  # noqa: PLC0415
     from rtx50_autoload.evidence.verdict import Verdict  # noqa: PLC0415
 
-    installed = list(installed_distributions())
+    installed = list(installed_distributions(path))
     package = next((one for one in installed if _is_of(one, name)), None)
     if package is None:
         return None
-    torch = next((torch_build(one) for one in installed if one.name.lower() == "torch"), None)
-    subject = subjects(survey_devices(), gpu.capability)[0]
+    subject = _subject(situation)
     results = {
         binary: result
         for binary, file in package.binaries
@@ -144,15 +143,29 @@ def confirm(name: str, situation: Situation) -> Confirmation | None:
     }
     if not results:
         return None
+    torch = next((torch_build(one) for one in installed if one.name.lower() == "torch"), None)
     assessment = assess(package, results, subject, torch)
     bad = next((one for one in assessment.binaries if one.unused is None and one.verdict is Verdict.IMPOSSIBLE), None)
     works = assessment.judgement.verdict in {Verdict.NATIVE, Verdict.JIT}
+    judged, reason = (bad.name, bad.result.judgement.reason) if bad else (package.name, assessment.judgement.reason)
     return Confirmation(
-        culprit=bad.name if bad else package.name,
-        sentence=f"{package.name} {package.version or ''}".rstrip()
-        + f" on {gpu.name or 'this GPU'}: {bad.result.judgement.reason if bad else assessment.judgement.reason}",
+        culprit=judged,
+        sentence=f"{' '.join(filter(None, (package.name, package.version)))} on the {subject}: {reason}.",
         confirmed=True if bad else False if works else None,
     )
+
+
+def _subject(situation: Situation) -> Subject:
+    """Judge for the GPU that the situation has."""
+    from rtx50_autoload.evidence.devices import Device, Survey  # noqa: PLC0415
+    from rtx50_autoload.evidence.subject import subjects  # noqa: PLC0415
+
+    devices = tuple(
+        Device(index, gpu.name or "GPU", gpu.capability, "nvml", None)
+        for index, gpu in enumerate(situation.gpus or ())
+        if gpu.capability
+    )
+    return subjects(Survey(devices, situation.driver, ""))[0]
 
 
 def _is_of(installed: Installed, name: str) -> bool:

@@ -25,6 +25,8 @@ _NVCC: Final = re.compile(r"nvcc\D{0,12}(\d+\.\d+)|(\d+\.\d+)\D{0,6}(?:nvcc|tool
 _DRIVER: Final = re.compile(r"\b\d{3}(?:\.\d+){0,2}\b")
 _PYTHON: Final = re.compile(r"\b3\.\d{1,2}(?:\.\d{1,2})?")
 _ARCH: Final = re.compile(r"\b(?:sm|cc|compute capability|capability)[ _]?\(?(\d{1,2}\.\d|\d{2,3})\b", re.IGNORECASE)
+#: The oldest that any CUDA in use knows; what is below is something else, such as the 12 of 12.0 alone.
+_FIRST: Final = (2, 0)
 _IN_PARENTHESES: Final = re.compile(r"\([^()]*\)")
 #: In this order: the first that matches.
 _SYSTEMS: Final[tuple[tuple[str, OperatingSystem], ...]] = (
@@ -88,7 +90,7 @@ def _capability(value: object) -> Capability | None:
         return None
     text = ".".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value).lower().removeprefix("sm_")
     capability = capability_number(text)
-    if capability is None:
+    if capability is None or capability < _FIRST:
         raise UsageError(f'"capability" has to be a compute capability such as "12.0" or [12, 0], not {value!r}')
     return capability
 
