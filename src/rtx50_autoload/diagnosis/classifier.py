@@ -107,17 +107,22 @@ def _decide(matches: list[_Match], text: NormalisedText) -> _Match | None:
     if not matches:
         return None
     rank = max(match.outcome.rank for match in matches)
-    best = sorted((match for match in matches if match.outcome.rank == rank), key=lambda match: match.start)
+    best = [match for match in matches if match.outcome.rank == rank]
+    # Where two begin at one place, the file's order decides: min and max keep the first.
+    first, last = min(best, key=_start), max(best, key=_start)
     if rank == RANKS["notice"]:
         # A notice is no reason for an error that comes after it and that nothing here knows.
-        last = next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
-        best = [match for match in best if last is None or last.start() < match.end]
-        return best[0] if best else None
+        unknown = next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
+        best = [match for match in best if unknown is None or unknown.start() < match.end]
+        return min(best, key=_start) if best else None
     if rank >= RANKS["root"]:
-        return best[0]
+        return first
     # Errors: the last one ended the program, unless it was raised because of an earlier one.
-    first, last_match = best[0], best[-1]
-    return first if _CHAINED.search(text.lower, first.end, max(first.end, last_match.start)) else last_match
+    return first if _CHAINED.search(text.lower, first.end, max(first.end, last.start)) else last
+
+
+def _start(match: _Match) -> int:
+    return match.start
 
 
 def _facts(situation: Situation) -> dict[str, Value]:
