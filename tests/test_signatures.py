@@ -49,9 +49,12 @@ def test_every_category_is_described_in_the_documentation(entry):
 
 
 @of_each()
-def test_a_cause_names_only_what_can_be_known(entry):
-    named = {name for outcome in entry["outcome"] for name in re.findall(r"\{(\w+)\}", outcome["cause"])}
-    assert named <= groups(entry) | ALWAYS_KNOWN
+def test_a_cause_names_only_what_every_pattern_takes_out_of_the_text(entry):
+    always = set.intersection(*(set(re.compile(pattern).groupindex) for pattern in entry["patterns"]))
+    for outcome in entry["outcome"]:
+        certain = re.sub(r"\[[^\]]*\]", "", outcome["cause"])
+        assert set(re.findall(r"\{(\w+)\}", certain)) <= always | ALWAYS_KNOWN
+        assert set(re.findall(r"\{(\w+)\}", outcome["cause"])) <= groups(entry) | ALWAYS_KNOWN
 
 
 @of_each()

@@ -31,6 +31,9 @@ _LONGEST_HEADLINE: Final = 240
 #: Between two errors of which the first is the cause.
 _CHAINED: Final = re.compile(r"during handling of the above exception|the above exception was the direct cause")
 _EXCEPTION: Final = re.compile(r"(?<![\w.])[A-Za-z_][\w.]{0,200}(?:Error|Exception|Exit|Interrupt)(?=: | ?$)")
+#: In a cause: what is filled in, and a part that is left out where that is not known.
+_PLACE: Final = re.compile(r"\{(\w+)\}")
+_OPTIONAL: Final = re.compile(r"\[([^\[\]]*)\]")
 #: torch's newer list gives each architecture a line: ``- 8.0 which supports hardware CC >=8.0,<9.0 except {8.7}``.
 _LISTED: Final = re.compile(r"(\d{1,2}\.\d) which supports")
 _ARCHS: Final = re.compile(r"\d{1,2}\.\d|\d{2,4}")
@@ -199,7 +202,8 @@ def _fill(template: str, values: Mapping[str, str], situation: Situation) -> str
         "built": _torch(situation),
         **{name: value.strip() for name, value in values.items()},
     }
-    return re.sub(r"\{(\w+)\}", lambda place: words.get(place[1], "?"), template)
+    known = _OPTIONAL.sub(lambda part: part[1] if words.keys() >= set(_PLACE.findall(part[1])) else "", template)
+    return _PLACE.sub(lambda place: words.get(place[1], "?"), known)
 
 
 def _gpu(name: str | None, capability: tuple[int, int] | None) -> str:
