@@ -31,6 +31,7 @@ LINE = "RuntimeError: CUDA error: no kernel image is available"
         "[rank0]: ",
         "[default3]:",
         "[1,0]<stderr>: ",
+        "3:     ",
         "E0628 11:38:05.609311 27896 gpu_resources.cc:98] ",
         "[17:41:01] ",
         "ERROR: ",

@@ -67,6 +67,7 @@ _PREFIXES: Final = re.compile(
             # torchrun, mpirun, srun: [rank0]:  [default0]:  [1,0]<stderr>:
             r"\[(?:rank|default|local_rank)_? ?\d{1,5}\]:?",
             r"\[\d{1,4},\d{1,5}\]<std(?:out|err)>:?",
+            r"\d{1,4}:(?= )",
             # glog and absl: E0000 00:00:1753232013.685876   24341 file.cc:2431]
             r"[IWEF]\d{4} [\d:.]{8,30} {1,8}\d{1,10} [\w./-]{1,120}:\d{1,6}\]",
             # Python's logging: - name - LEVEL -
