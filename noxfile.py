@@ -237,6 +237,16 @@ def truth(session: nox.Session) -> None:
 
 
 @nox.session
+def corpus(session: nox.Session) -> None:
+    """Judge the classifier of error texts by reports whose category is known, as they are and behind log prefixes.
+
+    Prints what it got wrong, and fails below the thresholds. Takes other reports than the project's own after ``--``.
+    """
+    session.install(".")
+    session.run("python", "tests/error_corpus.py", *session.posargs)
+
+
+@nox.session
 def cpython_suites(session: nox.Session) -> None:
     """Let CPython's own tests judge the import hook, with every import of theirs going through it.
 

@@ -52,7 +52,8 @@ _NVIDIA: Final = re.compile(r"nvidia|geforce|\bcuda error|nvcc|ptxas|nvrtc|\brtx
 _WINDOWS: Final = re.compile(r"\b[a-z]:\\|\bwinerror\b|site-packages\\|\.pyd\b|windows-\d|\bmsvc\b")
 _LINUX: Final = re.compile(r"/(?:usr|home|root|opt|workspace|tmp|mnt)/|\.so\b|x86_64-linux")
 _TORCH: Final = re.compile(
-    r"\b(?:py)?torch(?:\.__version__)?(?: version)?[ :=]{1,4}v?(\d\.\d{1,2}\.\d{1,2}[\w.]{0,16})?\+?(cu\d{2,3}|cpu|rocm[\d.]{1,5})?\b"
+    r"\b(?:py)?torch(?:\.__version__)?(?: version)?[ :=]{1,4}v?"
+    r"(\d\.\d{1,2}\.\d{1,2}[\w.]{0,16})?\+?(cu\d{2,3}|cpu|rocm[\d.]{1,5})?\b"
 )
 
 

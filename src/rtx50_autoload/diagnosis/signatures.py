@@ -41,6 +41,7 @@ class Outcome:
     category: str
     cause: str
     confidence: float
+    rank: int
     when: tuple[Condition, ...]
     asks: tuple[str, ...]
 
@@ -54,7 +55,6 @@ class Signature:
     """One statement that programs print."""
 
     id: str
-    rank: int
     patterns: tuple[re.Pattern[str], ...]
     unless: tuple[re.Pattern[str], ...]
     outcomes: tuple[Outcome, ...]
@@ -85,15 +85,14 @@ def _signature(  # noqa: PLR0913 - the keys of the file
 ) -> Signature:
     return Signature(
         id,
-        RANKS[rank],
         tuple(map(re.compile, patterns)),
         tuple(map(re.compile, unless)),
-        tuple(_outcome(**entry) for entry in outcome),
+        tuple(_outcome(**{"rank": rank, **entry}) for entry in outcome),
         tuple(sources),
     )
 
 
-def _outcome(
-    *, category: str, cause: str, confidence: float, when: tuple[str, ...] = (), asks: tuple[str, ...] = ()
+def _outcome(  # noqa: PLR0913 - the keys of the file
+    *, category: str, cause: str, confidence: float, rank: str, when: tuple[str, ...] = (), asks: tuple[str, ...] = ()
 ) -> Outcome:
-    return Outcome(category, cause, confidence, tuple(map(parse_condition, when)), tuple(asks))
+    return Outcome(category, cause, confidence, RANKS[rank], tuple(map(parse_condition, when)), tuple(asks))
