@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 
-from . import doctor, scan
+from . import doctor, mcp, scan
 from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=_switch)
     doctor.add_parser(commands)
     scan.add_parser(commands)
+    mcp.add_parser(commands)
     return parser
 
 
