@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 from mcp.server import MCPServer
@@ -116,35 +116,29 @@ async def probe() -> dict[str, Any]:
 
 def serve() -> None:
     """Answer an assistant over stdin and stdout until stdin ends."""
-    server = MCPServer(
-        "rtx50-autoload",
-        version=__version__,
-        instructions=_INSTRUCTIONS,
-        log_level="WARNING",
-        lifespan=_keep_prints_off_stdout,
-    )
+    server = MCPServer("rtx50-autoload", version=__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
     for tool, annotations in ((doctor, _READS), (scan, _READS), (explain, _READS), (plan, _READS), (probe, _COMPUTES)):
         server.add_tool(tool, annotations=annotations)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # The SDK waits for a line of stdin in a thread that nothing interrupts. What we have started ends by itself.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _send_earlier_prints_to_stderr()
-    server.run("stdio")
+    with _nothing_else_on_stdout():
+        server.run("stdio")
 
 
-def _send_earlier_prints_to_stderr() -> None:
-    """Take out of stdout what a start-up file has printed there and Python has not written yet."""
+@contextlib.contextmanager
+def _nothing_else_on_stdout() -> Iterator[None]:
+    """Send to stderr what start-up files have printed before, and whatever is printed afterwards.
+
+    While the server runs, the SDK has taken the descriptor for itself and put stderr in its place. What Python's
+    `print` has put into its buffer is written at another time: here, or when Python ends.
+    """
     wire = os.dup(1)
     os.dup2(2, 1)
     sys.stdout.flush()
     os.dup2(wire, 1)
     os.close(wire)
-
-
-@contextlib.asynccontextmanager
-async def _keep_prints_off_stdout(_server: MCPServer[None]) -> AsyncIterator[None]:
-    """Let Python's own stdout be stderr while the server runs; the SDK has done so with the file descriptor."""
-    # The descriptor alone does not do: what is printed waits in a buffer, which Python would write at its end, when
-    # the descriptor is the protocol's again.
-    with contextlib.redirect_stdout(sys.stderr):
+    try:
         yield
+    finally:
+        os.dup2(2, 1)
