@@ -215,8 +215,7 @@ def test_a_long_answer_is_cut_at_its_end_and_says_so(session, ask):
     assert document["results"][0]["verdict"] == "impossible"
     assert 0 < len(document["results"]) < 401
     assert document["left_out"] == {"results": 401 - len(document["results"])}
-    assert len(json.dumps(document)) < 41_000
-    assert len(session["answers"]["scan of many"]["text"]) < 100_000
+    assert len(session["answers"]["scan of many"]["text"]) < 50_000
 
 
 def test_odd_files_are_named_in_characters_that_can_be_shown(ask):

@@ -9,8 +9,8 @@ from rtx50_autoload.printable import printable
 
 __all__ = ["fit", "outgoing"]
 
-#: About what an assistant reads in one answer, in characters of JSON.
-LONGEST: Final = 40_000
+#: In characters of JSON; indented, as it is sent, it is up to twice as long.
+LONGEST: Final = 25_000
 _LONGEST_TEXT: Final = 4_000
 
 

@@ -1,11 +1,8 @@
 """The server: which tools there are, what is said of them, and how it speaks over stdin and stdout."""
 
 # Without `from __future__ import annotations`: the SDK makes the tools' schemas from these.
-import contextlib
 import os
 import signal
-import sys
-from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 from mcp.server import MCPServer
@@ -122,23 +119,9 @@ def serve() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # The SDK waits for a line of stdin in a thread that nothing interrupts. What we have started ends by itself.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with _nothing_else_on_stdout():
-        server.run("stdio")
-
-
-@contextlib.contextmanager
-def _nothing_else_on_stdout() -> Iterator[None]:
-    """Send to stderr what start-up files have printed before, and whatever is printed afterwards.
-
-    While the server runs, the SDK has taken the descriptor for itself and put stderr in its place. What Python's
-    `print` has put into its buffer is written at another time: here, or when Python ends.
-    """
-    wire = os.dup(1)
-    os.dup2(2, 1)
-    sys.stdout.flush()
-    os.dup2(wire, 1)
-    os.close(wire)
     try:
-        yield
+        server.run("stdio")
     finally:
+        # While it ran, the SDK had put stderr in the place of stdout, which now is the protocol's again. What others
+        # have printed with Python's `print` may wait in a buffer until Python ends.
         os.dup2(2, 1)
