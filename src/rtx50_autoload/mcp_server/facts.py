@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
 from pathlib import Path
@@ -140,8 +141,9 @@ def _named(libraries: Sequence[Document], wanted: str) -> Document:
 def _path(text: str) -> Path:
     if "\0" in text:
         raise UsageError(f"{text!r} is no path")
-    # A shell would have done this; results write a home folder so, too.
-    path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises where there is no such user
+    # A shell would have put the home folder in the place of "~"; answers write "<home>".
+    text = re.sub(r"\A<home>(?=[/\\]|\Z)", "~", text)
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises where there is no such folder
     if _is_special(path):
         raise UsageError(f"{path} is neither a file nor a folder")
     return path

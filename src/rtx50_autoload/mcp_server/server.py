@@ -57,8 +57,9 @@ _ErrorText = Annotated[
 _Environment = Annotated[
     dict[str, Any] | None,
     Field(
-        description="what is known of the machine that the error comes from, if that is another one; by default this "
-        "machine is looked at"
+        description="what is known of the machine that the error comes from, if that is another one: gpu, capability, "
+        "torch, cuda, driver, os, python, and versions of libraries by their names; by default, this machine is "
+        "looked at"
     ),
 ]
 
