@@ -17,6 +17,10 @@ import rig
 from fake_binaries import container, elf
 from fake_distributions import JIT, NATIVE, OLD, install
 
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="has file names, pipes and processes as they are on Linux"
+)
+
 CLIENT = Path(__file__).with_name("mcp_client.py")
 
 ERROR = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
@@ -399,7 +403,6 @@ def children(pid):
     }
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes as Linux shows them")
 @pytest.mark.parametrize("end", [close_stdin, press_ctrl_c, kill])
 def test_however_the_server_ends_no_process_is_left(serve, hanging_torch, end):
     marker, env = hanging_torch
@@ -413,7 +416,6 @@ def test_however_the_server_ends_no_process_is_left(serve, hanging_torch, end):
     wait_for(lambda: not any(map(runs, processes)))
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes as Linux shows them")
 def test_a_call_that_is_cancelled_ends_and_the_server_goes_on(serve, hanging_torch):
     marker, env = hanging_torch
     server = serve(**env)
