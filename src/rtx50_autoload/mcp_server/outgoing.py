@@ -10,7 +10,7 @@ from rtx50_autoload.printable import printable
 __all__ = ["fit", "outgoing"]
 
 #: In characters of JSON; indented, as it is sent, it is up to twice as long.
-LONGEST: Final = 25_000
+_LONGEST: Final = 25_000
 _LONGEST_TEXT: Final = 4_000
 
 
@@ -31,14 +31,14 @@ def _text(text: str) -> str:
     return text if more <= 0 else f"{text[:_LONGEST_TEXT]}… ({more:,} more characters)"
 
 
-def fit(document: dict[str, Any], longest: int = LONGEST) -> dict[str, Any]:
+def fit(document: dict[str, Any]) -> dict[str, Any]:
     """Cut the longest lists of a document at their ends until it is short enough, and say so in ``left_out``."""
     left_out: dict[str, int] = {}
-    while (size := _size(document)) > longest:
+    while (size := _size(document)) > _LONGEST:
         name, items = max(_lists(document), key=lambda found: _size(found[1]), default=("", []))
         if not items:
             break
-        room = longest - (size - _size(items))
+        room = _LONGEST - (size - _size(items))
         kept = 0
         for item in items:
             room -= _size(item) + len(", ")
