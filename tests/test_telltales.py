@@ -6,8 +6,8 @@ import builtins
 import re
 
 import pytest
-from error_corpus import OWN, read_reports
 
+from error_corpus import OWN, read_reports
 from rtx50_autoload.diagnosis.diagnosis import ABSTENTIONS
 from rtx50_autoload.errorhooks.telltales import concerns
 
