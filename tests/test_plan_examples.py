@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtx50_autoload.diagnosis.plans import plan
@@ -208,6 +208,7 @@ WORDS = (
 )
 
 
+@settings(deadline=None)
 @given(
     category=st.sampled_from(sorted(load_plans())),
     known=st.fixed_dictionaries(
