@@ -6,8 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rtx50_autoload.diagnosis.plans import plan
+from rtx50_autoload.diagnosis.recipes import load_plans
 from rtx50_autoload.diagnosis.situation import Gpu, Situation
 
 RTX_5090 = Gpu("NVIDIA GeForce RTX 5090", (12, 0), "nvidia")
@@ -196,6 +199,29 @@ def test_what_a_text_says_never_becomes_part_of_a_command_unless_it_is_a_name(ho
         values = {"package": hostile, "file": hostile, "module": hostile, "required": hostile, "limit": hostile}
         for command in commands(category, on(RTX_5090, system=system), values, hostile):
             assert hostile not in command
+
+
+WORDS = (
+    st.none()
+    | st.text(max_size=12)
+    | st.sampled_from(["cu1", "cu", "cu128", "12", "V12.8.93", "2.8", "latest", "{gpu}"])
+)
+
+
+@settings(deadline=None)
+@given(
+    category=st.sampled_from(sorted(load_plans())),
+    known=st.fixed_dictionaries(
+        dict.fromkeys(("torch", "torch_variant", "driver", "cuda_toolkit", "python_version"), WORDS)
+    ),
+    system=st.sampled_from(["linux", "windows", "macos", None]),
+    gpu=st.sampled_from([RTX_5090, GTX_1080, UNTOLD, INTEGRATED, Gpu(None, (99, 9), None), Gpu(None, None, None)]),
+    values=st.dictionaries(st.sampled_from(["arch", "package", "library", "file", "limit", "module"]), st.text()),
+)
+def test_whatever_is_known_a_plan_is_made(category, known, system, gpu, values):
+    for step in plan(category, on(gpu, system=system, **known), values, values.get("library")):
+        assert step.step
+        assert step.check
 
 
 def test_a_plan_is_made_without_the_examination_and_its_dependencies():

@@ -69,6 +69,7 @@ FOUND = (
     ({"library": "triton", "file": "libcuda.so"}, None),
     ({"library": "nvcc", "arch": "120"}, None),
     ({"library": "vllm"}, None),
+    ({"library": "jaxlib"}, None),
     ({"module": "flash_attn_2_cuda"}, "flash_attn_2_cuda.cpython-311-x86_64-linux-gnu.so"),
     ({"library": "bitsandbytes", "file": "/opt/kernels.so"}, None),
 )
@@ -287,7 +288,7 @@ def test_every_fact_has_a_source():
 
 
 def test_conditions_name_facts_that_can_hold():
-    known = set()
+    known = {f"is-{build.package}" for build in load_builds()}
     for _, situation in situations():
         for values, culprit in FOUND:
             case = Case("no_kernel_image", situation, values, culprit)

@@ -9,7 +9,7 @@ from rtx50_autoload.capability import parse_capability
 from rtx50_autoload.diagnosis.case import toolkits_for
 from rtx50_autoload.evidence.devices import Device
 from rtx50_autoload.evidence.environment import advice
-from rtx50_autoload.evidence.environment.topic import knowledge, parse_version
+from rtx50_autoload.evidence.environment.topic import knowledge
 from rtx50_autoload.evidence.environment.torch_builds import build_for, driver_branch, index_url, oldest_driver, serves
 
 
@@ -33,8 +33,9 @@ def test_the_newest_build_that_the_driver_carries_and_that_has_code_for_the_gpu(
     assert build_for(capability, branch).url == index_url(variant)
 
 
-def test_no_build_serves_the_oldest_gpus():
-    assert build_for((3, 5), 470) is None
+@pytest.mark.parametrize("capability", [(3, 5), (11, 0), (99, 0)])
+def test_no_build_serves_the_oldest_gpus_and_those_that_nobody_knows(capability):
+    assert build_for(capability, 580) is None
 
 
 @pytest.mark.parametrize(
@@ -62,11 +63,9 @@ def test_the_tables_agree_with_each_other():
     versions = knowledge("versions")
     minimum = {row["capability"]: row for row in versions["minimum"]}
     assert toolkits_for((12, 0))["first"] == minimum[12]["cuda"]
-    assert min(
-        parse_version(row["cuda"]) for row in versions["index"] if parse_capability(row["newest"]) >= (12, 0)
-    ) == (parse_version(minimum[12]["cuda"]))
-    for table in ("index", "toolkit"):
-        assert all(parse_capability(row["oldest"]) for row in versions[table])
+    serving = [row for row in versions["index"] if "12.0" in row["capabilities"]]
+    assert serving[-1]["cuda"] == minimum[12]["cuda"]
+    assert serving[-1]["driver"] == minimum[12]["driver"]
     oldest = [parse_capability(row["oldest"]) for row in versions["toolkit"]]
     assert oldest == sorted(oldest, reverse=True)
     assert {row["torch"] for row in versions["triton"]} <= {row["torch"] for row in versions["pair"]}

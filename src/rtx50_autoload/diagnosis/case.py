@@ -12,7 +12,7 @@ from rtx50_autoload.capability import Capability, parse_capability
 from rtx50_autoload.commands import Shell, Typist
 from rtx50_autoload.evidence.environment import torch_builds
 from rtx50_autoload.evidence.environment.cuda_libraries import cuda_library
-from rtx50_autoload.evidence.environment.topic import knowledge, parse_version
+from rtx50_autoload.evidence.environment.topic import CudaVersion, knowledge, parse_version
 
 from .recipes import Build, build_of, load_naming_categories
 
@@ -33,6 +33,7 @@ _VARIANTS: Final[Mapping[Kind, str]] = {"none": "cpu", "ancient": "cpu", "amd": 
 _TORCH: Final = ("torch", "torchvision", "torchaudio")
 _PORTABLE_PYTHON: Final = r".\python_embeded\python.exe"
 _ARCHITECTURE: Final = re.compile(r"(?:sm_?|compute_)?(\d{1,2})\.?(\d)[af]?")
+_VERSION: Final = re.compile(r"(\d{1,3})(?:\.(\d{1,3}))?")
 _NEW: Final = (10, 0)
 _LONGEST: Final = 120
 #: About a GPU that is too old, whatever GPUs there are beside it.
@@ -138,6 +139,12 @@ class Case:
         return torch_builds.index_url(_VARIANTS[self.kind])
 
     @cached_property
+    def toolkit(self) -> CudaVersion | None:
+        """The version of the CUDA toolkit that is there; None where it is not known."""
+        match = _VERSION.match(self.situation.cuda_toolkit or "")
+        return (int(match[1]), int(match[2] or 0)) if match else None
+
+    @cached_property
     def typist(self) -> Typist:
         """How commands are typed there."""
         situation = self.situation
@@ -183,10 +190,9 @@ class Case:
         return frozenset(facts | self._torch_facts() | self._driver_facts())
 
     def _toolkit_facts(self, capability: Capability) -> set[str]:
-        row, version = toolkits_for(capability), self.situation.cuda_toolkit
-        if row is None or version is None:
+        row, found = toolkits_for(capability), self.toolkit
+        if row is None or found is None:
             return set()
-        found = parse_version(f"{version}.0")
         fits = parse_version(row["first"]) <= found <= parse_version(row.get("last", "99.0"))
         return {"toolkit-fits" if fits else "toolkit-wrong"}
 
@@ -204,9 +210,8 @@ class Case:
     def runtime_package(self) -> str | None:
         """Give the package that brings the CUDA library that was not found; None where it is none."""
         library = cuda_library(PurePath(self.values.get("file", "")).name)
-        variant = self.situation.torch_variant or ""
-        cuda = int(variant[2:-1]) if torch_builds.is_cuda(variant) else None
-        return library.package(cuda) if library else None
+        cuda = torch_builds.cuda_of(self.situation.torch_variant)
+        return library.package(cuda and cuda[0]) if library else None
 
 
 def toolkits_for(capability: Capability) -> Mapping[str, Any] | None:
@@ -217,12 +222,12 @@ def toolkits_for(capability: Capability) -> Mapping[str, Any] | None:
 
 
 def _kind_of(capability: Capability) -> Kind:
+    if torch_builds.build_for(capability, None) is None:
+        return "ancient" if capability < torch_builds.oldest_capability() else "unknown"
     if capability >= _NEW:
         return "new"
-    oldest = [parse_capability(row["oldest"]) for row in knowledge("versions")["index"]]
-    if capability >= max(oldest):
-        return "current"
-    return "old" if capability >= min(oldest) else "ancient"
+    newest = torch_builds.build_for(capability, torch_builds.newest_driver())
+    return "current" if newest and newest.driver == torch_builds.newest_driver() else "old"
 
 
 def _system_facts(shell: Shell, case: Case) -> set[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from rtx50_autoload.capability import Capability, format_capability, parse_capability
+from rtx50_autoload.capability import Capability, format_capability
 from rtx50_autoload.evidence.environment import torch_builds
-from rtx50_autoload.evidence.environment.topic import CudaVersion, dotted, knowledge, parse_version
+from rtx50_autoload.evidence.environment.topic import dotted, knowledge, parse_version
 
 from .case import toolkits_for
 
@@ -108,9 +108,6 @@ def _of_gpu(capability: Capability) -> dict[str, str]:
     }
     if row := toolkits_for(capability):
         words |= {f"{name}_toolkit": row[name] for name in ("first", "last") if name in row}
-    held = [parse_capability(text) for text in knowledge("versions")["wheels"]["capabilities"]]
-    if served := [each for each in held if each[0] == major and each <= capability]:
-        words["torch_sm"] = "sm_{}{}".format(*served[-1])
     return words
 
 
@@ -119,6 +116,7 @@ def _of_builds(case: Case) -> dict[str, str]:
     words = {"newest_driver": str(torch_builds.newest_driver())}
     if build:
         words |= {"cuda": dotted(build.cuda), "index": build.url, "needed_driver": str(build.driver)}
+        words["torch_sm"] = "sm_{}{}".format(*build.code)
     if toolkit:
         on_windows = case.typist.shell == "cmd"
         home = r"C:\Program Files\NVIDIA GPU Computing Toolkit\CUDA\v{}" if on_windows else "/usr/local/cuda-{}"
@@ -130,14 +128,13 @@ def _of_builds(case: Case) -> dict[str, str]:
 
 def _toolkit(case: Case) -> str | None:
     """Give the CUDA toolkit to build with: that of the torch that stays, or of the one that comes."""
-    variant, installed = case.situation.torch_variant or "", case.situation.cuda_toolkit
-    cuda: CudaVersion | None = case.torch_build.cuda if case.torch_build else None
-    if torch_builds.is_cuda(variant) and case.torch_fits is not False:
-        cuda = int(variant[2:-1]), int(variant[-1])
+    cuda = case.torch_build.cuda if case.torch_build else None
+    if case.torch_fits is not False:
+        cuda = torch_builds.cuda_of(case.situation.torch_variant) or cuda
     if cuda is None or case.capability is None:
         return cuda and dotted(cuda)
-    if "toolkit-fits" in case.facts and installed and parse_version(f"{installed}.0")[0] == cuda[0]:
-        return dotted(parse_version(f"{installed}.0"))
+    if "toolkit-fits" in case.facts and case.toolkit and case.toolkit[0] == cuda[0]:
+        return dotted(case.toolkit)
     row = toolkits_for(case.capability)
     first = parse_version(row["first"]) if row else cuda
     # A later toolkit of the same major version goes with torch, too.
