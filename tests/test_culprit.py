@@ -28,6 +28,12 @@ def frame(package, folder="/venv/lib/python3.12/site-packages"):
             "CUDA error (/src/flash-attention/csrc/flash_fwd_launch_template.h:188): no kernel image is available",
             "flash_attn",
         ),
+        (
+            "CUDA error (/src/flash-attention/hopper/flash_fwd_launch_template.h:188): no kernel image is available",
+            "flash_attn_3",
+        ),
+        (f"{NO_IMAGE} (209) /tmp/flashinfer-0.1.1/include/flashinfer/sampling.cuh: line 544", "flashinfer"),
+        ("RuntimeError: /src/own/kernel.cu:77 in function run: CUDA Error: no kernel image is available", "kernel.cu"),
         ("Error named symbol not found at line 528 in file /src/csrc/ops.cu", "bitsandbytes"),
         (
             "CUDA error: no kernel image is available\n in function ggml_cuda_op at /build/ggml-cuda.cu:2366",
@@ -48,6 +54,19 @@ def frame(package, folder="/venv/lib/python3.12/site-packages"):
 )
 def test_the_text_names_who_is_at_fault(text, culprit):
     assert classify(text).culprit == culprit
+
+
+@pytest.mark.parametrize(
+    ("text", "culprit"),
+    [
+        ("RTX 5090 with CUDA capability sm_120 is not compatible with the current PyTorch installation.", "torch"),
+        ("RuntimeError: operator torchvision::nms does not exist", "torchvision"),
+        ("The NVIDIA driver on your system is too old (found version 12040).", None),
+        ("OSError: CUDA_HOME environment variable is not set. Please set it to your CUDA install root.", None),
+    ],
+)
+def test_a_frame_of_torch_blames_torch_only_where_torch_is_at_fault(text, culprit):
+    assert classify(f"{frame('torch')}{text}").culprit == culprit
 
 
 @pytest.fixture

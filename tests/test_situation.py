@@ -64,6 +64,19 @@ def test_a_bare_number_is_a_gpu_only_where_one_is_expected():
     assert find_gpus("5090", bare=True)[0].capability == (12, 0)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("GPU 0: NVIDIA A100-SXM4-80GB", [(8, 0)]),
+        ("Found Tesla T4 with 16 GB", [(7, 5)]),
+        ("bf16 is only supported on A100+ GPUs", []),
+        ("layers l4 and a10, port t4", []),
+    ],
+)
+def test_a_short_name_in_a_text_is_a_gpu_only_after_its_maker(text, expected):
+    assert [gpu.capability for gpu in find_gpus(text)] == expected
+
+
 def test_all_gpus_are_known_in_their_order():
     gpus = Situation.from_environment({"gpu": "GTX 1080 Ti + RTX 2080 Ti"}).gpus
     assert [gpu.capability for gpu in gpus] == [(6, 1), (7, 5)]

@@ -115,7 +115,7 @@ def _decide(matches: list[_Match], text: NormalisedText) -> _Match | None:
     first, last = min(best, key=_start), max(best, key=_start)
     if rank == RANKS["notice"]:
         # A notice is no reason for an error that comes after it and that nothing here knows.
-        unknown = next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
+        unknown = _last_exception(text)
         best = [match for match in best if unknown is None or unknown.start() < match.end]
         return min(best, key=_start) if best else None
     if rank >= RANKS["root"]:
@@ -179,8 +179,7 @@ def _diagnose(match: _Match, text: NormalisedText, situation: Situation, facts: 
     outcome = match.outcome
     headline = _headline(match, text)
     missing = tuple(ask for ask in outcome.asks if ask not in facts)
-    abstains = outcome.category in ABSTENTIONS
-    culprit = None if abstains else find_culprit(text, match.values)
+    culprit = None if outcome.category in ABSTENTIONS else _culprit(match, text)
     return Diagnosis(
         category=outcome.category,
         confidence=round(outcome.confidence * _MISSING ** len(missing), 2),
@@ -194,6 +193,11 @@ def _diagnose(match: _Match, text: NormalisedText, situation: Situation, facts: 
     )
 
 
+def _culprit(match: _Match, text: NormalisedText) -> str | None:
+    known = match.signature.culprit
+    return find_culprit(text, match.values) if known is None else known or None
+
+
 def _fill(template: str, values: Mapping[str, str], situation: Situation) -> str:
     """Write a cause, with what the text and the machine tell in its places."""
     gpu = next((gpu for gpu in situation.gpus or () if gpu.capability), None) or next(iter(situation.gpus or ()), None)
@@ -203,7 +207,8 @@ def _fill(template: str, values: Mapping[str, str], situation: Situation) -> str
         **{name: value.strip() for name, value in values.items()},
     }
     known = _OPTIONAL.sub(lambda part: part[1] if words.keys() >= set(_PLACE.findall(part[1])) else "", template)
-    return _PLACE.sub(lambda place: words.get(place[1], "?"), known)
+    cause = _PLACE.sub(lambda place: words.get(place[1], "?"), known)
+    return f"T{cause[1:]}" if cause.startswith(("the ", "this ")) else cause
 
 
 def _gpu(name: str | None, capability: tuple[int, int] | None) -> str:
@@ -231,6 +236,8 @@ def _known(situation: Situation) -> Iterator[str]:
 
 def _headline(match: _Match, text: NormalisedText) -> str:
     """Give the line that decided; of a text pasted as one line, the part around what matched."""
+    if match.outcome.rank == RANKS["gate"]:
+        return _last_error(text)
     line = text.line_at(match.start)
     if len(line) <= _LONGEST_HEADLINE:
         return line
@@ -240,10 +247,20 @@ def _headline(match: _Match, text: NormalisedText) -> str:
     return text.flat[start : start + _LONGEST_HEADLINE].strip()
 
 
+def _last_exception(text: NormalisedText) -> re.Match[str] | None:
+    return next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
+
+
+def _last_error(text: NormalisedText) -> str:
+    """Give the last exception that a text names, else its first line."""
+    exception = _last_exception(text)
+    line = text.flat[exception.start() :] if exception else text.line_at(0)
+    return line[:_LONGEST_HEADLINE].strip()
+
+
 def _abstain(text: NormalisedText, situation: Situation) -> Diagnosis:
     """Say that nothing is known of this text, and ask for more where it may be an error of this kind."""
-    exception = next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
-    if exception is None and _TOPIC.search(text.lower) and _FAILURE.search(text.lower):
+    if not _last_exception(text) and _TOPIC.search(text.lower) and _FAILURE.search(text.lower):
         return Diagnosis(
             "other",
             0.2,
@@ -252,10 +269,9 @@ def _abstain(text: NormalisedText, situation: Situation) -> Diagnosis:
             missing_evidence=(EVIDENCE["traceback"], EVIDENCE["log"]),
             headline=text.lines[-1][:_LONGEST_HEADLINE],
         )
-    place = exception.start() if exception else 0
     return Diagnosis(
         "unrelated",
         0.3,
         "No sign of a fault of the GPU's architecture, of a compiled library or of an installation.",
-        headline=text.flat[place : place + _LONGEST_HEADLINE] if exception else text.line_at(0)[:_LONGEST_HEADLINE],
+        headline=_last_error(text),
     )

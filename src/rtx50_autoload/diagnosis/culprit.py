@@ -21,6 +21,7 @@ __all__ = ["Confirmation", "confirm", "find_culprit"]
 
 _ANY_CASE: Final = re.IGNORECASE
 _SUFFIX: Final = r"\.(?:cuh?|h|hpp|cpp|cc)"
+_SOURCE_FILE: Final = re.compile(rf"{_SUFFIX}$", _ANY_CASE)
 #: A source file: ``CUDA error (/src/flash_fwd_launch_template.h:188)``, ``at line 528 in file /src/csrc/ops.cu``.
 _SOURCES: Final = (
     re.compile(
@@ -29,6 +30,8 @@ _SOURCES: Final = (
     re.compile(
         rf"(?:at line \d{{1,6}} in file|in function \w{{1,80}} at|in file) ([^\s]{{1,300}}{_SUFFIX})\b", _ANY_CASE
     ),
+    re.compile(rf"\(209\) ([^\s()]{{1,300}}{_SUFFIX}):", _ANY_CASE),
+    re.compile(rf"(?<![^\s\"'])([^\s()]{{1,300}}{_SUFFIX}):\d{{1,6}} in function", _ANY_CASE),
 )
 #: A library by its path or its name, in the sentences in which loaders name the one that fails.
 _BINARIES: Final = (
@@ -74,7 +77,8 @@ def find_culprit(text: NormalisedText, values: Mapping[str, str]) -> str | None:
     """
     for key in ("file", "library", "module", "package"):
         if values.get(key):
-            return values[key].strip(" '\"")
+            name = values[key].strip(" '\"")
+            return _project(name) if _SOURCE_FILE.search(name) else name
     for pattern in _SOURCES:
         match = pattern.search(text.flat)
         if match:

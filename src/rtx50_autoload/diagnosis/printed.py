@@ -42,8 +42,9 @@ _STATED: Final = tuple(
     )
 )
 _AMD: Final = re.compile(
-    r"\bhip error|\bhiperror\w|hiperrornobinaryforgpu|\bmiopen|librocblas|libamdhip64|\+rocm\d|\brocm version|"
-    r"amd radeon|amd instinct|\bgfx(?:9|1[0-2])\w{1,3}\b|rocblas_status|torch_use_hip_dsa|hipblas_status|/opt/rocm"
+    r"\bhip error|\bhiperror\w|\bmiopen(?:status|(?:\(hip\))?: ?error| error)|librocblas|libamdhip64|\+rocm\d|"
+    r"\brocm version|amd radeon|amd instinct|\bgfx(?:9|1[0-2])\w{1,3}\b|rocblas_status|torch_use_hip_dsa|"
+    r"hipblas_status|/opt/rocm"
 )
 _OTHER: Final = re.compile(r"torch[-_]npu|vllm[-_]ascend|\bascendcl\b|torch[-_]mlu|torch[-_]musa|habana|torch[-_]xla")
 _INTEL: Final = re.compile(r"intel\(r\) arc|\+xpu\b|xpu backend|intel_extension_for_pytorch|ur_result_error")

@@ -59,6 +59,8 @@ class Signature:
     unless: tuple[re.Pattern[str], ...]
     outcomes: tuple[Outcome, ...]
     sources: tuple[str, ...]
+    #: Empty where no package is at fault, None where the text tells.
+    culprit: str | None
 
 
 @cache
@@ -82,6 +84,7 @@ def _signature(  # noqa: PLR0913 - the keys of the file
     sources: list[str],
     rank: str = "error",
     unless: tuple[str, ...] = (),
+    culprit: str | None = None,
 ) -> Signature:
     return Signature(
         id,
@@ -89,6 +92,7 @@ def _signature(  # noqa: PLR0913 - the keys of the file
         tuple(map(re.compile, unless)),
         tuple(_outcome(**{"rank": rank, **entry}) for entry in outcome),
         tuple(sources),
+        culprit,
     )
 
 
