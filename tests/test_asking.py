@@ -330,7 +330,7 @@ def test_what_it_writes_is_told_and_removed(fake):
     answer = ask(fake("write_files"), PROMPT, time_limit=30)
     made, log = answer.left
     assert made.endswith(("made.py (9 bytes)", "made.py (8 bytes)"))
-    assert log == "temporary/notes/log.txt (1 bytes)"
+    assert log == "tmp/notes/log.txt (1 bytes)"
 
 
 def test_its_own_record_of_the_question_is_removed(fake, tmp_path):

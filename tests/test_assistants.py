@@ -156,7 +156,7 @@ def test_a_script_needs_node(machine):
 @POSIX
 @pytest.mark.parametrize(
     ("name", "version"),
-    [("claude", "2.1.196"), ("claude", "1.0.55"), ("gemini", "0.30.0"), ("codex", "0.134.0"), ("qwen", "0.15.10")],
+    [("claude", "2.1.196"), ("claude", "1.0.55"), ("gemini", "0.30.0"), ("codex", "0.145.0"), ("qwen", "0.15.10")],
 )
 def test_a_version_that_cannot_be_kept_from_acting_is_refused(machine, name, version):
     machine.npm(name, version)
