@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from rig import ROOT
 from rtx50_autoload.errors import UsageError
 from rtx50_autoload.troubleshooter import assistant_errors, programs
 from rtx50_autoload.troubleshooter.answers import READERS
@@ -80,6 +81,13 @@ def test_only_our_own_folders_are_variable_in_arguments():
     for program in KNOWLEDGE.programs:
         for argument in program.arguments:
             assert re.sub(r"\{(files|answer)\}", "", argument).count("{") == 0
+
+
+def test_the_page_names_all_of_them_with_their_versions():
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", (ROOT / "docs/assistants.md").read_text(), re.MULTILINE))
+    versions = {server.name: "any" for server in KNOWLEDGE.servers}
+    assert rows == versions | {program.name: f"`{program.versions}`" for program in KNOWLEDGE.programs}
+    assert list(rows) == list(KNOWLEDGE.names)
 
 
 class Machine:

@@ -63,6 +63,8 @@ class Rig:
     state: tuple[str, ...] = ()
     #: Arguments that give it its tools back, to see that the server's attack works at all; none where it has no tools.
     unguarded: tuple[str, ...] = ()
+    #: What the hostile model wants to run. Some refuse by themselves what reaches out of the folder that they run in.
+    attack: str = "touch {mark}"
     #: Whether it gives up where the model asks for a tool that it does not have.
     gives_up: bool = False
 
@@ -119,6 +121,7 @@ RIGS = {
         key="COPILOT_PROVIDER_BASE_URL",
         state=(".copilot", ".cache"),
         unguarded=("-s", "--allow-all-tools"),
+        attack="touch acted",
     ),
     "qwen": Rig(
         variables={"OPENAI_BASE_URL": "{url}/v1", "OPENAI_API_KEY": "dummy", "OPENAI_MODEL": "stub"},
@@ -138,6 +141,7 @@ RIGS = {
         },
         state=(".config/opencode", ".local", ".cache"),
         unguarded=("run", "--pure", "--format", "json"),
+        attack="touch acted",
     ),
 }
 HERE = [name for name in RIGS if any(Path(folder, name).exists() for folder in FOLDERS)]
@@ -257,12 +261,14 @@ def declared(server: Vendors) -> set[str]:
 
 def test_a_model_that_wants_to_act_cannot(place, tmp_path):
     mark = tmp_path / "acted"
-    with Vendors(tool=f"touch {mark}") as server:
+    with Vendors(tool=place.rig.attack.format(mark=mark)) as server:
         if place.rig.gives_up:
             with pytest.raises((CrashedError, EmptyAnswerError)):
                 place.ask(server)
         else:
-            assert place.ask(server).text == ANSWER
+            answer = place.ask(server)
+            assert answer.text == ANSWER
+            assert not [file for file in answer.left if "acted" in file]
             assert len(server.questions()) > 1, "the calls of tools were made and came back"
     assert not mark.exists()
     # qwen tells the model of its tools; where the model asks for one of them, it ends.
@@ -274,9 +280,10 @@ def test_the_same_model_acts_where_the_tools_are_not_taken_away(place, tmp_path)
     if not place.rig.unguarded:
         pytest.skip("it has no tools that could be taken away")
     mark = tmp_path / "acted"
-    with Vendors(tool=f"touch {mark}") as server, suppress(AssistantError):
-        place.ask(server, guarded=False)
-    assert mark.exists()
+    left: tuple[str, ...] = ()
+    with Vendors(tool=place.rig.attack.format(mark=mark)) as server, suppress(AssistantError):
+        left = place.ask(server, guarded=False).left
+    assert mark.exists() or [file for file in left if "acted" in file]
 
 
 def test_it_is_given_the_question_by_stdin_and_writes_only_where_it_may(place, tmp_path):
