@@ -171,7 +171,7 @@ def test_a_version_that_cannot_be_kept_from_acting_is_refused(machine, name, ver
     machine.node()
     found = machine.find(ANTHROPIC_API_KEY="x")[name]
     assert (found.version, found.ready) == (version, False)
-    assert f"{version} cannot be kept from acting on your machine" in found.reason
+    assert f"{version} is not known to be kept from acting on your machine" in found.reason
     assert found.next == BY_NAME[name].update
 
 

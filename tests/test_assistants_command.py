@@ -73,7 +73,7 @@ def test_what_is_here_is_shown_with_where_a_question_goes(assistants, folder):
     assert rows["ollama"][:4] == ["0.17.4", "stays", "here", "ready"]
     assert rows["claude"][:3] == ["2.1.330", "leaves", "ready"]
     assert rows["codex"][:4] == ["0.100.0", "leaves", "not", "ready"]
-    assert "0.100.0 cannot be kept from acting on your machine" in result.stdout
+    assert "0.100.0 is not known to be kept from acting on your machine" in result.stdout
     assert "Next: Update it: `npm install -g @openai/codex@latest`." in result.stdout
     assert "it goes to Anthropic" in result.stdout
     assert "stays on this machine" in result.stdout

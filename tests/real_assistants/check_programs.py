@@ -106,7 +106,7 @@ RIGS = {
         variables={"OPENAI_API_KEY": "dummy", "LLM_USER_PATH": "{home}/llm"},
         key="OPENAI_API_KEY",
         files={
-            "llm/extra-openai-models.yaml": "- {model_id: stub, model_name: stub, api_base: '{url}/v1'}",
+            "llm/extra-openai-models.yaml": "- {model_id: stub, model_name: stub, api_base: '{url}/v1', api_key_name: openai}",
             "llm/default_model.txt": "stub",
         },
         state=("llm",),
@@ -290,7 +290,7 @@ def test_it_is_given_the_question_by_stdin_and_writes_only_where_it_may(place, t
     log = tmp_path / "strace"
     calls = "execve,read,readv,preadv2,/^(open|openat|creat|mkdir|mkdirat|rename.*|unlink.*|link|linkat|symlink.*)$"
     strace = ("strace", "-f", "-y", "-qq", "-s", "4096", "-e", f"trace={calls}", "-o", str(log))
-    with Vendors(tool="touch /tmp/never") as server:
+    with Vendors() as server:
         found = place.found(server.url)
         traced = replace(found, command=(*strace, *found.command))
         answer = ask(traced, PROMPT, time_limit=300, environ=place.environ(server.url))

@@ -58,7 +58,7 @@ def not_usable(program: Program, version: str) -> tuple[str, str] | None:
     if within(version, program.versions):
         return None
     return (
-        f"{program.title} {version} cannot be kept from acting on your machine: that takes {program.versions}.",
+        f"{program.title} {version} is not known to be kept from acting on your machine: that takes {program.versions}.",
         program.update,
     )
 
