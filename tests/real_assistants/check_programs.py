@@ -106,7 +106,9 @@ RIGS = {
         variables={"OPENAI_API_KEY": "dummy", "LLM_USER_PATH": "{home}/llm"},
         key="OPENAI_API_KEY",
         files={
-            "llm/extra-openai-models.yaml": "- {model_id: stub, model_name: stub, api_base: '{url}/v1', api_key_name: openai}",
+            "llm/extra-openai-models.yaml": (
+                "- {model_id: stub, model_name: stub, api_base: '{url}/v1', api_key_name: openai}"
+            ),
             "llm/default_model.txt": "stub",
         },
         state=("llm",),

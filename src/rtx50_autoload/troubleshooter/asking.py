@@ -272,7 +272,7 @@ class _Asking:
     def _left(self) -> tuple[str, ...]:
         """Tell what the assistant has written into the folders that it was given, before they are removed."""
         return tuple(
-            f"{path.relative_to(folder.parent).as_posix()} ({path.lstat().st_size} bytes)"
+            f"{clean(path.relative_to(folder.parent).as_posix())} ({path.lstat().st_size} bytes)"
             for folder in (self._cwd, self._temporary)
             for path in sorted(folder.rglob("*"))
             if not path.is_dir()
