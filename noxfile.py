@@ -235,7 +235,8 @@ def assistants(session: nox.Session) -> None:
     `-- PACKAGE@VERSION` takes these packages in the place of the newest ones.
     """
     packages = ("@anthropic-ai/claude-code", "@google/gemini-cli", "@openai/codex")
-    folder = Path(session.create_tmp()) / "npm"
+    # Absolute: a relative folder is never looked in.
+    folder = Path(session.create_tmp()).resolve() / "npm"
     shutil.rmtree(folder, ignore_errors=True)
     session.install(".", "pytest>=8", "llm")
     options = ("--prefix", str(folder), "--no-audit", "--no-fund")
