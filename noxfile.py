@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -244,6 +245,24 @@ def corpus(session: nox.Session) -> None:
     """
     session.install(".")
     session.run("python", "tests/error_corpus.py", *session.posargs)
+
+
+@nox.session
+def assistants(session: nox.Session) -> None:
+    """Ask the real programs of assistants, against servers of the test's own, and see that they cannot act.
+
+    Not among the default sessions: npm fetches hundreds of megabytes. Needs Node.js, npm and strace, on Linux.
+    `-- PACKAGE@VERSION` takes these packages in the place of the newest ones.
+    """
+    packages = ("@anthropic-ai/claude-code", "@google/gemini-cli", "@openai/codex")
+    # Absolute: a relative folder is never looked in.
+    folder = Path(session.create_tmp()).resolve() / "npm"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install(".", "pytest>=8", "llm")
+    options = ("--prefix", str(folder), "--no-audit", "--no-fund")
+    session.run("npm", "install", *options, *(session.posargs or packages), external=True)
+    env = {"RTX50_TEST_ASSISTANTS": os.pathsep.join([str(folder / "node_modules" / ".bin"), session.bin])}
+    session.run("python", "-m", "pytest", "tests/real_assistants/check_programs.py", env=env)
 
 
 @nox.session

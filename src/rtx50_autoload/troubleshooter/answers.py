@@ -71,7 +71,7 @@ def _gemini(output: Output) -> Reading:
     error = (_json_object(output.stderr[output.stderr.rfind("\n{") + 1 :]) or {}).get("error")
     if isinstance(error, dict):
         return Reading(None, f"{error.get('message')}\nstatus {error.get('code')}")
-    return Reading(None, "\n".join(_lines(output.stderr, r"Attempt \d+ failed|\berror\b")))
+    return Reading(None, "\n".join(_lines(output.stderr, r"Attempt \d+ failed")) or output.stderr)
 
 
 def _codex(output: Output) -> Reading:

@@ -122,7 +122,7 @@ class _Asking:
         # The folder's name is ours alone: some assistants keep the question under it.
         name = f"rtx50-ask-{secrets.token_hex(8)}"
         with TemporaryDirectory(prefix="rtx50-", ignore_cleanup_errors=True) as top:
-            self._cwd, self._files, self._temporary = (Path(top, part) for part in (name, "files", "temporary"))
+            self._cwd, self._files, self._temporary = (Path(top, part) for part in (name, "files", "tmp"))
             for folder in (self._cwd, self._files, self._temporary):
                 folder.mkdir()
             for file, content in program.files.items():
@@ -172,6 +172,7 @@ class _Asking:
             return run_child(
                 [*self._found.command, *arguments],
                 folder=self._cwd,
+                output=self._files,
                 environment=self._environment(),
                 stdin=prompt.encode("utf-8", "replace"),
                 time_limit=limit,
@@ -271,7 +272,7 @@ class _Asking:
     def _left(self) -> tuple[str, ...]:
         """Tell what the assistant has written into the folders that it was given, before they are removed."""
         return tuple(
-            f"{path.relative_to(folder.parent).as_posix()} ({path.lstat().st_size} bytes)"
+            f"{clean(path.relative_to(folder.parent).as_posix())} ({path.lstat().st_size} bytes)"
             for folder in (self._cwd, self._temporary)
             for path in sorted(folder.rglob("*"))
             if not path.is_dir()
@@ -285,7 +286,9 @@ class _Asking:
 
 
 def _complaint(text: str, prompt: str) -> str:
-    """Give the last of what was complained about, without the question, which some programs repeat."""
+    """Give the beginning and the end of what was complained about, without the question, which some repeat."""
     asked = {line.strip() for line in prompt.splitlines()}
     lines = [line for line in clean(text).splitlines() if line.strip() and line.strip() not in asked]
-    return "\n".join(lines)[-_LONGEST_COMPLAINT:]
+    complaint = "\n".join(lines)
+    half = _LONGEST_COMPLAINT // 2
+    return complaint if len(complaint) <= _LONGEST_COMPLAINT else f"{complaint[:half]}\n[...]\n{complaint[-half:]}"
