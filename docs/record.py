@@ -1,4 +1,4 @@
-"""Record what the commands print, for the pages commands.md and doctor.md: `python docs/record.py PATH_OF_A_VENV`.
+"""Record what the commands print, for commands.md, doctor.md and errors.md: `python docs/record.py PATH_OF_A_VENV`.
 
 The environment has to hold the package, torch 2.13.0 (CPU), xformers 0.0.35 and bitsandbytes 0.50.2. Nothing but its
 own settings is looked at: HOME is the folder that the environment lies in, and no variable of ours or of Python's is
@@ -19,23 +19,27 @@ SIMULATED = {"RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0"}
 COMMAND = "rtx50-autoload"
 
 
-def run(venv: Path, arguments: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run one command of the environment as a person at a terminal of 88 columns would."""
+def run(
+    venv: Path, arguments: list[str], variables: dict[str, str], folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run one command of the environment as a person at a terminal of 88 columns would.
+
+    Without another folder it runs where the packages lie, so that paths are shown without those of this machine.
+    """
     environment = {"PATH": os.defpath, "HOME": str(venv.parent), "COLUMNS": "88", "LANG": "C.UTF-8", **variables}
     return subprocess.run(  # noqa: S603 - the command of the environment that the caller names
         [venv / "bin" / COMMAND, *arguments],
         env=environment,
-        # So that paths of packages are shown without those of this machine.
-        cwd=next(venv.glob("lib/python3*/site-packages")),
+        cwd=folder or next(venv.glob("lib/python3*/site-packages")),
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
 
 
-def terminal(venv: Path, *arguments: str, **variables: str) -> str:
+def terminal(venv: Path, *arguments: str, folder: Path | None = None, **variables: str) -> str:
     """Give the command line, what it printed and its exit code."""
-    result = run(venv, list(arguments), variables)
+    result = run(venv, list(arguments), variables, folder)
     shown = [*(f'{name}="{value}"' for name, value in variables.items()), COMMAND, *arguments]
     return f"$ {' '.join(shown)}\n{result.stdout}{result.stderr}$ echo $?\n{result.returncode}\n"
 
@@ -60,6 +64,8 @@ def main() -> None:
         "status.json": as_json(venv, "status", **SIMULATED),
         "doctor.txt": terminal(venv, "doctor", **SIMULATED),
         "scan.txt": terminal(venv, "scan", "xformers", "--device", "12.0"),
+        # The error and the machine that it comes from lie beside the records.
+        "explain.txt": terminal(venv, "explain", "crash.txt", "--environment", "machine.json", folder=RECORDED),
         "demo.txt": terminal(venv, "demo"),
         "demo.json": as_json(venv, "demo"),
         "switch.txt": "\n".join((terminal(venv, "disable"), terminal(venv, "status"), terminal(venv, "enable"))),

@@ -133,7 +133,7 @@ def judge(reports: Iterable[Report], say: Callable[[str], object] = print) -> li
 def main() -> int:
     faults = [fault for path in (list(map(Path, sys.argv[1:])) or [OWN]) for fault in judge(read_reports(path))]
     for fault in faults:
-        print(f"too little: {fault}")
+        print(f"too little: {fault}")  # noqa: T201
     return 1 if faults else 0
 
 

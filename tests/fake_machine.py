@@ -7,8 +7,8 @@ import shlex
 import textwrap
 from dataclasses import replace
 
-from rtx50_autoload.evidence import environment
 from rtx50_autoload.evidence.devices import Device, Survey
+from rtx50_autoload.evidence.environment import examination
 from rtx50_autoload.evidence.environment.place import Place, Python
 
 RTX_5090 = Device(0, "NVIDIA GeForce RTX 5090", (12, 0), "nvml", "GPU-0")
@@ -116,7 +116,7 @@ class Machine:
         return Place(self.python, self.environ, tuple(self.paths), self.root, self.platform, time_limit=30)
 
     def examine(self):
-        return environment.examine(self.survey, self.place)
+        return examination.examine(self.survey, self.place)
 
     def findings(self):
         return {finding.id: finding for finding in self.examine().findings}

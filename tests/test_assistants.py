@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from rig import ROOT
 from rtx50_autoload.errors import UsageError
 from rtx50_autoload.troubleshooter import assistant_errors, programs
 from rtx50_autoload.troubleshooter.answers import READERS
@@ -80,6 +81,13 @@ def test_only_our_own_folders_are_variable_in_arguments():
     for program in KNOWLEDGE.programs:
         for argument in program.arguments:
             assert re.sub(r"\{(files|answer)\}", "", argument).count("{") == 0
+
+
+def test_the_page_names_all_of_them_with_their_versions():
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", (ROOT / "docs/assistants.md").read_text(), re.MULTILINE))
+    versions = {server.name: "any" for server in KNOWLEDGE.servers}
+    assert rows == versions | {program.name: f"`{program.versions}`" for program in KNOWLEDGE.programs}
+    assert list(rows) == list(KNOWLEDGE.names)
 
 
 class Machine:
@@ -156,14 +164,14 @@ def test_a_script_needs_node(machine):
 @POSIX
 @pytest.mark.parametrize(
     ("name", "version"),
-    [("claude", "2.1.196"), ("claude", "1.0.55"), ("gemini", "0.30.0"), ("codex", "0.134.0"), ("qwen", "0.15.10")],
+    [("claude", "2.1.196"), ("claude", "1.0.55"), ("gemini", "0.30.0"), ("codex", "0.145.0"), ("qwen", "0.15.10")],
 )
 def test_a_version_that_cannot_be_kept_from_acting_is_refused(machine, name, version):
     machine.npm(name, version)
     machine.node()
     found = machine.find(ANTHROPIC_API_KEY="x")[name]
     assert (found.version, found.ready) == (version, False)
-    assert f"{version} cannot be kept from acting on your machine" in found.reason
+    assert f"{version} is not known to be kept from acting on your machine" in found.reason
     assert found.next == BY_NAME[name].update
 
 

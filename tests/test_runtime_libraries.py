@@ -246,10 +246,10 @@ def real_libraries(torch_venv, tmp_path_factory):
 def test_real_xformers_beside_a_real_torch_misses_the_runtime_of_cuda_12(real_libraries):
     code = """
         import sys
-        from rtx50_autoload.evidence import environment
+        from rtx50_autoload.evidence.environment import examination
         from rtx50_autoload.evidence.devices import Device, Survey
         survey = Survey((Device(0, "NVIDIA GeForce RTX 5090", (12, 0), "simulated", None),), None, "Simulated.")
-        for finding in environment.findings(survey):
+        for finding in examination.findings(survey):
             print(finding.id, finding.what, finding.why, sep=" | ")
         assert "torch" not in sys.modules
     """

@@ -120,6 +120,28 @@ def test_a_link_is_followed_only_where_its_target_is_not_met_anyway(folder, tmp_
     assert not names & {"inside.so", "dangling.so", "loop"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")
+@pytest.mark.parametrize("question", ["os.path.realpath", "pathlib.Path.is_file"])
+def test_a_link_that_may_not_be_followed_is_left_out(folder, tmp_path, monkeypatch, question):
+    def refuse(*_arguments, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    (folder / "link.so").symlink_to(tmp_path / "store.so")
+    others = {path.name for path in find_files([folder])}
+    real = os.path.realpath
+    monkeypatch.setattr(question, lambda path, **options: real(path) if path == folder else refuse(path, **options))
+    assert {path.name for path in find_files([folder])} == others
+    assert "link.so" not in others
+
+
+def test_a_file_that_is_shorter_than_it_says_is_no_binary(folder, monkeypatch):
+    (folder / "setting").write_bytes(b"0")
+    before = verdicts(folder)
+    monkeypatch.setattr("os.fstat", lambda _descriptor: os.stat_result((0o100644, 0, 0, 0, 0, 0, 4096, 0, 0, 0)))
+    assert str(folder / "setting") not in verdicts(folder)
+    assert str(folder / "setting") not in before
+
+
 def test_a_path_that_does_not_exist_is_an_error_that_says_so(tmp_path):
     with pytest.raises(NoSuchPathError, match="nowhere does not exist") as caught:
         verdicts(tmp_path / "nowhere")

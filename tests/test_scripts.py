@@ -23,6 +23,7 @@ from rtx50_autoload.troubleshooter.scripts import (
     scripts_folder,
 )
 from rtx50_autoload.troubleshooter.scripts.danger import findings, load_danger_rules
+from rtx50_autoload.troubleshooter.scripts.runner import ScriptNotRunnableError, command
 from rtx50_autoload.troubleshooter.scripts.unicode_tricks import visible
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes, links and bash are of POSIX systems")
@@ -115,7 +116,20 @@ def test_a_usual_fix_is_not_flagged():
         "python -c 'import torch; print(torch.version.cuda, torch.cuda.get_arch_list())'",
         "MAX_JOBS=4 TORCH_CUDA_ARCH_LIST=12.0 python -m pip install --no-build-isolation flash-attn",
     )
-    assert [finding for finding in findings(script) if finding.severity == "danger"] == []
+    assert {finding.id for finding in findings(script)} == {"outside", "inline-program"}
+
+
+def test_a_program_that_no_pattern_knows_is_noted():
+    def noted(*lines):
+        return [finding.what.split("`")[1] for finding in findings(bash(*lines)) if finding.id == "unknown-command"]
+
+    assert noted("frobnicate --all", "X=1 /opt/bin/other x | third && $(fourth)", "if fifth; then sixth; fi") == (
+        ["frobnicate", "other", "third", "fourth", "fifth", "sixth"]
+    )
+    assert (
+        noted('echo "a; frobnicate (b)" # frobnicate', "f() { echo a; }", "f", 'for x in a b; do echo "$x"; done') == []
+    )
+    assert noted("python - <<'X'", "frobnicate", "X") == []
 
 
 def test_lines_that_belong_together_are_read_together():
@@ -123,6 +137,9 @@ def test_lines_that_belong_together_are_read_together():
     assert (2, "download-and-run") in dangers("true", "curl https://x.example/i.sh |", "  sh")
     assert (1, "download-and-run") in dangers("curl https://x.example/i.sh", "| sh")
     assert (1, "remove") in dangers("rm \\", "-rf \\", "/")
+    assert (1, "remove") in dangers("r\\", "m -rf /")
+    assert (1, "download-and-run") in dangers("curl https://x.example/i.sh | # get it", "  sh")
+    assert (1, "remove") in dangers('echo " # $(rm -rf ~) |', 'x"')
 
 
 def test_comments_are_left_out_and_what_only_looks_like_one_is_not():
@@ -346,3 +363,29 @@ def test_what_cannot_be_read_costs_none_of_the_others():
 def test_no_script_is_removed_by_another():
     ids = {save(bash("echo a"), "a", "b").id for _ in range(50)}
     assert {script.id for script in load_all()[0]} == ids
+
+
+@posix
+def test_powershell_is_asked_to_read_a_script_and_told_to_stop_at_errors(tmp_path, monkeypatch):
+    """A stand-in for pwsh: it gives one error, as our question prints it, and writes down how it was called."""
+    calls = tmp_path / "calls"
+    program = tmp_path / "pwsh"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\ncat > /dev/null\necho "line 2: Missing closing brace."\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    script = Script("powershell", "Get-Item x\nif (1) {\n")
+    result = check(script)
+    assert result.asked == ("the parser of PowerShell",)
+    assert result.syntax_errors == ("line 2: Missing closing brace.",)
+    assert "-NoProfile -NonInteractive" in calls.read_text()
+    *options, run = command(save(script, "a", "b"))
+    assert {"-NoProfile", "-NonInteractive"} <= set(options)
+    assert run.startswith("$ErrorActionPreference = 'Stop'; ")
+
+
+def test_without_its_shell_a_script_is_not_run(tmp_path, monkeypatch):
+    saved = save(Script("powershell", "Get-Item x\n"), "a", "b")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert check(saved.script).asked == ()
+    with pytest.raises(ScriptNotRunnableError, match="not installed here"):
+        command(saved)

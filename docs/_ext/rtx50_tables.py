@@ -1,8 +1,8 @@
-"""Directives that write the settings and the library profiles from the package itself, so that pages cannot drift.
+"""Directives that write tables from the package itself, so that pages cannot drift: settings, profiles, categories.
 
 ``{rtx50-settings}`` holds what each setting means, as ``name: text`` with further lines indented; names, defaults and
 allowed values come from `rtx50_autoload.settings.FIELDS`, and a setting without a text, or a text without a setting,
-is an error. ``{rtx50-profiles}`` takes nothing.
+is an error. ``{rtx50-profiles}`` and ``{rtx50-categories}`` take nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
+from rtx50_autoload.diagnosis.categories import load_categories
 from rtx50_autoload.masquerading.profiles import load_profiles
 from rtx50_autoload.settings import FIELDS
 
@@ -76,11 +77,7 @@ class ProfilesDirective(SphinxDirective):
             for profile in load_profiles()
             for rule in profile.rules
         ]
-        titles = ("library", "versions", "told", "reason and source")
-        head = nodes.row("", *(nodes.entry("", nodes.paragraph("", title)) for title in titles))
-        group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in (22, 14, 14, 50)), cols=4)
-        group += [nodes.thead("", head), nodes.tbody("", *rows)]
-        return [nodes.table("", group, classes=["profiles"])]
+        return [_table(("library", "versions", "told", "reason and source"), (22, 14, 14, 50), rows, "profiles")]
 
     def _row(self, profile: Profile, rule: Rule, *, first: bool) -> nodes.row:
         told = _TOLD[rule.report]
@@ -97,6 +94,30 @@ class ProfilesDirective(SphinxDirective):
         if first:
             cells.insert(0, nodes.entry("", _modules(profile), classes=["library"], morerows=len(profile.rules) - 1))
         return nodes.row("", *cells)
+
+
+class CategoriesDirective(SphinxDirective):
+    """Write the table of what an error can be."""
+
+    def run(self) -> list[nodes.Node]:
+        """Give the table: one row for each category."""
+        rows = [
+            nodes.row(
+                "",
+                nodes.entry("", nodes.paragraph("", "", nodes.literal("", name))),
+                nodes.entry("", _text(category.title)),
+                nodes.entry("", _text(category.mended_by or "nothing has to be mended, or nothing is known")),
+            )
+            for name, category in load_categories().items()
+        ]
+        return [_table(("category", "what is wrong", "what mends it"), (30, 40, 30), rows, "categories")]
+
+
+def _table(titles: tuple[str, ...], widths: tuple[int, ...], rows: list[nodes.row], name: str) -> nodes.table:
+    head = nodes.row("", *(nodes.entry("", nodes.paragraph("", title)) for title in titles))
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in widths), cols=len(widths))
+    group += [nodes.thead("", head), nodes.tbody("", *rows)]
+    return nodes.table("", group, classes=[name])
 
 
 def _modules(profile: Profile) -> nodes.paragraph:
@@ -128,4 +149,5 @@ def setup(app: Sphinx) -> dict[str, object]:
     """Register the directives."""
     app.add_directive("rtx50-settings", SettingsDirective)
     app.add_directive("rtx50-profiles", ProfilesDirective)
+    app.add_directive("rtx50-categories", CategoriesDirective)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 __all__ = ["Shell", "Typist"]
 
@@ -12,9 +13,9 @@ __all__ = ["Shell", "Typist"]
 Shell: TypeAlias = Literal["posix", "cmd", "any"]
 
 #: What cmd takes for its own outside of quotation marks: the first two would write files.
-_SPECIAL_IN_CMD = set("<>|&^()%!;,= \t")
+_SPECIAL_IN_CMD: Final = set("<>|&^()")
 #: What a POSIX shell replaces even between double quotation marks.
-_REPLACED = set('"$`\\!')
+_REPLACED: Final = set('"$`\\!')
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,12 @@ class Typist:
 
     def quote(self, word: str) -> str:
         """Write one word so that the shell takes it as it is."""
-        if self.shell == "posix" or (self.shell == "any" and _REPLACED.intersection(word)):
-            return shlex.quote(word)
-        return f'"{word}"' if not word or _SPECIAL_IN_CMD.intersection(word) else word
+        if self.shell == "cmd":
+            quoted = subprocess.list2cmdline([word])
+            return f'"{word}"' if quoted == word and _SPECIAL_IN_CMD.intersection(word) else quoted
+        # Where both ways would do, double quotation marks: cmd knows no others, and a word may hold single ones.
+        prefers_double = shlex.quote(word) != word and (self.shell == "any" or "'" in word)
+        return f'"{word}"' if prefers_double and not _REPLACED.intersection(word) else shlex.quote(word)
 
     def run_python(self, *arguments: str) -> str:
         """Start the Python in question."""

@@ -30,6 +30,9 @@ def explain(error: str | BaseException, environment: Mapping[str, Any] | None = 
             `capability`, `torch`, `cuda`, `driver`, `os`, `python` and versions of other packages. An empty one
             means that nothing is known. This machine is looked at where it is None.
 
+    Raises:
+        UsageError: the `capability` in `environment` is none.
+
     """
     text = without_own_lines(error if isinstance(error, str) else _text_of(error))
     if environment is None:

@@ -173,6 +173,16 @@ def _offered(body: dict[str, Any], *known: str) -> list[str]:
     return names or list(known)
 
 
+def _arguments(command: str, schema: dict[str, Any] | None) -> dict[str, Any]:
+    """Make up what a tool requires; a command is the one to be run."""
+    made_up = {"integer": 1, "number": 1, "boolean": False, "array": [], "object": {}}
+    required = {}
+    for name in (schema or {}).get("required", ()):
+        about = (schema or {})["properties"][name]
+        required[name] = about["enum"][0] if "enum" in about else made_up.get(str(about.get("type")), "x")
+    return {"description": "x", **required, "command": command}
+
+
 def _has_result(body: dict[str, Any], *marks: str) -> bool:
     """Tell whether a tool's result is in the conversation: then the model asks no more."""
     text = json.dumps(body)
@@ -265,10 +275,15 @@ def _responses(vendors: Vendors, body: dict[str, Any]) -> tuple[str, bytes]:
 def _chat(vendors: Vendors, body: dict[str, Any]) -> tuple[str, bytes]:
     calls = []
     if vendors.tool and not _has_result(body, '"role": "tool"'):
-        given = json.dumps({"command": vendors.tool, "description": "x", "input": vendors.tool})
         names = _offered(body, "bash", "run_shell_command")
+        schemas = {tool["function"]["name"]: tool["function"].get("parameters") for tool in body.get("tools") or ()}
         calls = [
-            {"index": i, "id": f"call_{i}", "type": "function", "function": {"name": n, "arguments": given}}
+            {
+                "index": i,
+                "id": f"call_{i}",
+                "type": "function",
+                "function": {"name": n, "arguments": json.dumps(_arguments(vendors.tool, schemas.get(n)))},
+            }
             for i, n in enumerate(names)
         ]
     said: dict[str, Any] = {"role": "assistant", "content": None if calls else vendors.text}

@@ -3,7 +3,8 @@
 They talk to a server of the test's own on 127.0.0.1 in the place of their makers', from an empty HOME. Nothing else is
 different from how a user's are asked, but for codex: it takes another server only by arguments, which are added.
 
-RTX50_TEST_ASSISTANTS names the folder in which the programs lie. Linux only: strace and /proc are the witnesses.
+RTX50_TEST_ASSISTANTS names the folders in which the programs lie, as PATH does. Linux only: strace and /proc are the
+witnesses.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import json
 import os
 import re
 import signal
+import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +25,7 @@ import pytest
 from fakes.vendors import ANSWER, Vendors
 from rtx50_autoload.troubleshooter.asking import Answer, ask
 from rtx50_autoload.troubleshooter.assistant_errors import (
+    AssistantError,
     CrashedError,
     EmptyAnswerError,
     NotLoggedInError,
@@ -36,7 +40,7 @@ from rtx50_autoload.troubleshooter.assistants import Found, detect
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BIN = Path(os.environ["RTX50_TEST_ASSISTANTS"])
+FOLDERS = os.environ["RTX50_TEST_ASSISTANTS"].split(os.pathsep)
 PROMPT = "What is six times seven? The mark of this question is QUESTION-8417."
 MARK = "QUESTION-8417"
 
@@ -57,8 +61,12 @@ class Rig:
     harmless: frozenset[str] = frozenset()
     #: Where in HOME it keeps files of its own.
     state: tuple[str, ...] = ()
-    #: Arguments that give it its tools back, to see that the server's attack works at all.
+    #: Arguments that give it its tools back, to see that the server's attack works at all; none where it has no tools.
     unguarded: tuple[str, ...] = ()
+    #: What the hostile model wants to run. Some refuse by themselves what reaches out of the folder that they run in.
+    attack: str = "touch {mark}"
+    #: Whether it gives up where the model asks for a tool that it does not have.
+    gives_up: bool = False
 
 
 _CODEX_PROVIDER = (
@@ -94,8 +102,51 @@ RIGS = {
             "-",
         ),
     ),
+    "llm": Rig(
+        variables={"OPENAI_API_KEY": "dummy", "LLM_USER_PATH": "{home}/llm"},
+        key="OPENAI_API_KEY",
+        files={
+            "llm/extra-openai-models.yaml": (
+                "- {model_id: stub, model_name: stub, api_base: '{url}/v1', api_key_name: openai}"
+            ),
+            "llm/default_model.txt": "stub",
+        },
+        state=("llm",),
+        gives_up=True,
+    ),
+    "copilot": Rig(
+        variables={
+            "COPILOT_PROVIDER_BASE_URL": "{url}/v1",
+            "COPILOT_PROVIDER_API_KEY": "dummy",
+            "COPILOT_MODEL": "stub",
+        },
+        key="COPILOT_PROVIDER_BASE_URL",
+        state=(".copilot", ".cache"),
+        unguarded=("-s", "--allow-all-tools"),
+        attack="touch acted",
+    ),
+    "qwen": Rig(
+        variables={"OPENAI_BASE_URL": "{url}/v1", "OPENAI_API_KEY": "dummy", "OPENAI_MODEL": "stub"},
+        key="OPENAI_API_KEY",
+        files={".qwen/settings.json": '{"security": {"auth": {"selectedType": "openai"}}}'},
+        state=(".qwen",),
+        gives_up=True,
+        unguarded=("--output-format", "text", "--approval-mode", "yolo"),
+    ),
+    "opencode": Rig(
+        variables={"OPENAI_API_KEY": "dummy"},
+        key="OPENAI_API_KEY",
+        files={
+            ".config/opencode/opencode.json": """{"model": "stub/stub", "provider": {"stub": {
+            "npm": "@ai-sdk/openai-compatible", "options": {"baseURL": "{url}/v1", "apiKey": "dummy"},
+            "models": {"stub": {}}}}}""",
+        },
+        state=(".config/opencode", ".local", ".cache"),
+        unguarded=("run", "--pure", "--format", "json"),
+        attack="touch acted",
+    ),
 }
-HERE = [name for name in RIGS if (BIN / name).exists()]
+HERE = [name for name in RIGS if any(Path(folder, name).exists() for folder in FOLDERS)]
 
 
 @dataclass
@@ -112,11 +163,11 @@ class Place:
 
     def environ(self, url: str, *, logged_in: bool = True) -> dict[str, str]:
         """Give the user's environment; a few variables of it are nobody's business."""
-        variables = {name: value.replace("{url}", url) for name, value in self.rig.variables.items()}
+        variables = {name: self._filled_in(value, url) for name, value in self.rig.variables.items()}
         if not logged_in:
             del variables[self.rig.key]
         return {
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([*FOLDERS, os.environ["PATH"]]),
             "HOME": str(self.home),
             "SECRET_OF_MINE": "SECRET-5521",
             "CLAUDECODE": "1",
@@ -125,17 +176,25 @@ class Place:
 
     def found(self, url: str, *, guarded: bool = True) -> Found:
         """Find the program as a user's is found, and point it at the server."""
+        for file, content in self.rig.files.items():
+            (self.home / file).parent.mkdir(parents=True, exist_ok=True)
+            (self.home / file).write_text(self._filled_in(content, url), encoding="utf-8")
         found = next(each for each in detect(self.environ(url)) if each.name == self.name)
         assert found.version, "its version is known without starting it"
         program = found.assistant
         arguments = list(program.arguments if guarded else self.rig.unguarded)
-        arguments[-1:-1] = [argument.replace("{url}", url) for argument in self.rig.arguments]
+        if not guarded:
+            program = replace(program, set={})
+        arguments[-1:-1] = [self._filled_in(argument, url) for argument in self.rig.arguments]
         return replace(found, assistant=replace(program, arguments=tuple(arguments)))
 
     def ask(self, server: Vendors, *, guarded: bool = True, logged_in: bool = True, **options: Any) -> Answer:
         found = self.found(server.url, guarded=guarded)
         options = {"time_limit": 60, **options}
         return ask(found, PROMPT, environ=self.environ(server.url, logged_in=logged_in), **options)
+
+    def _filled_in(self, text: str, url: str) -> str:
+        return text.replace("{url}", url).replace("{home}", str(self.home))
 
     def files(self) -> set[str]:
         return {str(path.relative_to(self.home)) for path in self.home.rglob("*") if path.is_file()}
@@ -144,16 +203,13 @@ class Place:
 @pytest.fixture(params=HERE)
 def place(request, tmp_path, monkeypatch):
     """Give an empty place; afterwards nothing of ours is left in it, and no process."""
-    place = Place(request.param, tmp_path / "home", tmp_path / "tmp")
-    for folder in (place.home, place.temporary):
-        folder.mkdir()
-    for file, content in place.rig.files.items():
-        (place.home / file).parent.mkdir(parents=True, exist_ok=True)
-        (place.home / file).write_text(content, encoding="utf-8")
+    # Its path is short, as a user's is: claude goes elsewhere where the name of a socket would be too long.
+    place = Place(request.param, tmp_path / "home", Path(tempfile.mkdtemp(prefix="real-", dir="/tmp")))
+    place.home.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(place.temporary))
     yield place
-    assert list(place.temporary.iterdir()) == []
-    assert processes_in(place.temporary) == []
+    place.temporary.rmdir()
+    assert left_running(place.temporary) == []
 
 
 def processes_in(folder: Path) -> list[str]:
@@ -166,6 +222,14 @@ def processes_in(folder: Path) -> list[str]:
     return found
 
 
+def left_running(folder: Path) -> list[str]:
+    """Give the processes that are still there after a while: the system takes its time to remove ended ones."""
+    deadline = time.monotonic() + 5
+    while processes_in(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return processes_in(folder)
+
+
 def test_there_is_something_to_test():
     assert HERE
 
@@ -173,7 +237,9 @@ def test_there_is_something_to_test():
 def test_it_answers(place):
     with Vendors() as server:
         answer = place.ask(server)
-    assert (answer.text, answer.assistant, answer.left) == (ANSWER, place.name, ())
+    assert (answer.text, answer.assistant) == (ANSWER, place.name)
+    # Nothing in the folder that it runs in; some leave something in the one for temporary files.
+    assert [file for file in answer.left if not file.startswith("tmp/")] == []
     sent = json.dumps(server.questions())
     assert MARK in sent
     # Nothing of this machine beside what was asked; the folder that it runs in has no name of the user's.
@@ -192,32 +258,41 @@ def declared(server: Vendors) -> set[str]:
     """Give the names of all tools that the program offered to the model."""
     tools = [tool for question in server.questions() for tool in question.get("tools") or ()]
     each = [one for tool in tools for one in tool.get("functionDeclarations", [tool])]
-    return {one.get("name") or one.get("type") for one in each}
+    return {one.get("name") or one.get("function", {}).get("name") or one.get("type") for one in each}
 
 
 def test_a_model_that_wants_to_act_cannot(place, tmp_path):
     mark = tmp_path / "acted"
-    with Vendors(tool=f"touch {mark}") as server:
-        answer = place.ask(server)
-    assert answer.text == ANSWER
-    assert len(server.questions()) > 1, "the calls of tools were made and came back"
+    with Vendors(tool=place.rig.attack.format(mark=mark)) as server:
+        if place.rig.gives_up:
+            with pytest.raises((CrashedError, EmptyAnswerError)):
+                place.ask(server)
+        else:
+            answer = place.ask(server)
+            assert answer.text == ANSWER
+            assert not [file for file in answer.left if "acted" in file]
+            assert len(server.questions()) > 1, "the calls of tools were made and came back"
     assert not mark.exists()
-    assert declared(server) <= place.rig.harmless
+    # qwen tells the model of its tools; where the model asks for one of them, it ends.
+    assert place.rig.gives_up or declared(server) <= place.rig.harmless
 
 
 def test_the_same_model_acts_where_the_tools_are_not_taken_away(place, tmp_path):
     """Without this the test above would prove nothing."""
+    if not place.rig.unguarded:
+        pytest.skip("it has no tools that could be taken away")
     mark = tmp_path / "acted"
-    with Vendors(tool=f"touch {mark}") as server:
-        place.ask(server, guarded=False)
-    assert mark.exists()
+    left: tuple[str, ...] = ()
+    with Vendors(tool=place.rig.attack.format(mark=mark)) as server, suppress(AssistantError):
+        left = place.ask(server, guarded=False).left
+    assert mark.exists() or [file for file in left if "acted" in file]
 
 
 def test_it_is_given_the_question_by_stdin_and_writes_only_where_it_may(place, tmp_path):
     log = tmp_path / "strace"
     calls = "execve,read,readv,preadv2,/^(open|openat|creat|mkdir|mkdirat|rename.*|unlink.*|link|linkat|symlink.*)$"
     strace = ("strace", "-f", "-y", "-qq", "-s", "4096", "-e", f"trace={calls}", "-o", str(log))
-    with Vendors(tool="touch /tmp/never") as server:
+    with Vendors() as server:
         found = place.found(server.url)
         traced = replace(found, command=(*strace, *found.command))
         answer = ask(traced, PROMPT, time_limit=300, environ=place.environ(server.url))
@@ -228,7 +303,7 @@ def test_it_is_given_the_question_by_stdin_and_writes_only_where_it_may(place, t
     # In pieces, as it likes: claude by preadv2, codex 32 bytes at a time.
     assert any(re.match(r"(read|readv|preadv2)\(0<pipe:.*What is six times seven\?", line) for line in lines)
     allowed = [place.temporary, *(place.home / part for part in place.rig.state), Path("/dev"), Path("/proc")]
-    written = set(filter(None, (written_path(line) for line in lines)))
+    written = set(filter(None, map(written_path, lines)))
     strange = {path for path in written if not any(str(path).startswith(str(folder)) for folder in allowed)}
     assert strange == set()
     assert written
@@ -317,7 +392,7 @@ def test_the_time_limit_ends_all_of_its_processes(place):
         place.ask(server, time_limit=6, on_progress=look)
     assert server.questions(), "it was waiting for the answer"
     assert most
-    assert processes_in(place.temporary) == []
+    assert left_running(place.temporary) == []
 
 
 def test_a_crash_is_understood(place):

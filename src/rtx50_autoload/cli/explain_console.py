@@ -32,8 +32,8 @@ _OTHERWISE: Final = {
     "other": "Give the whole output of the program, from its start to the error, and do so where it happened.",
 }
 _IF_IT_STAYS: Final = (
-    "If an error stays: explain the new one, for its text may be another. "
-    "`rtx50-autoload doctor` looks at every installed library."
+    "If an error stays: explain the new one, for its text may be another. This looks at every installed library: "
+    "`rtx50-autoload doctor`"
 )
 
 
@@ -70,7 +70,7 @@ def show_diagnosis(diagnosis: Diagnosis, incident: Incident | None = None) -> No
         for number, step in enumerate(diagnosis.fix, start=1):
             _show_step(console, number, step)
     console.print()
-    console.print(_OTHERWISE.get(diagnosis.category, _IF_IT_STAYS))
+    _show_sentences(console, _OTHERWISE.get(diagnosis.category, _IF_IT_STAYS))
 
 
 def when(incident: Incident) -> str:
@@ -99,7 +99,7 @@ def _show_step(console: Console, number: int, step: FixStep) -> None:
     for command in step.commands:
         _show_command(console, command)
     if step.check:
-        _show_check(console, f"Check: {step.check}")
+        _show_sentences(console, f"Check: {step.check}", _MARGIN)
 
 
 def _show_command(console: Console, command: str) -> None:
@@ -108,11 +108,11 @@ def _show_command(console: Console, command: str) -> None:
         console.print(Text(f"{_MARGIN}  {line}", "cyan"), soft_wrap=True)
 
 
-def _show_check(console: Console, check: str) -> None:
-    """Print how to see that a step has worked; a command in it gets a line of its own where it might be folded."""
-    parts = [check] if len(check) + len(_MARGIN) <= console.width else _COMMAND.split(check)
+def _show_sentences(console: Console, text: str, margin: str = "") -> None:
+    """Print text; a command in it gets a line of its own where it might be folded."""
+    parts = [text] if len(margin) + len(text) <= console.width else _COMMAND.split(text)
     for number, part in enumerate(parts):
         if number % 2:
             _show_command(console, part)
         elif part.strip():
-            console.print(Padding(Text(printable(part.strip())), (0, 0, 0, len(_MARGIN)), expand=False))
+            console.print(Padding(Text(printable(part.strip())), (0, 0, 0, len(margin)), expand=False))

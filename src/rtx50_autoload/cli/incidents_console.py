@@ -76,13 +76,12 @@ def show_incident(incident: Incident) -> None:
     console.print()
     show_diagnosis(incident.diagnosis)
     console.print()
+    command = f"`rtx50-autoload troubleshoot --incident {incident.id}`"
     kept = kept_answer(incident.id)
-    answered = "" if kept is None or kept.assistant is None else f"{kept.assistant} has answered about it; "
-    console.print(
-        printable(
-            f"{answered}`rtx50-autoload troubleshoot --incident {incident.id}` {'shows it' if answered else 'asks an assistant, if you agree'}."
-        )
-    )
+    if kept is not None and kept.assistant is not None:
+        console.print(printable(f"{kept.assistant} has answered about it: {command} shows the answer."))
+    else:
+        console.print(f"{command} asks an assistant, if you agree.")
 
 
 def _what(incident: Incident) -> Text:

@@ -74,7 +74,7 @@ def show_script(saved: SavedScript, found: Check) -> None:
     for finding in found.findings:
         severity = Text(f"line {finding.line}, {finding.severity}: ", _SEVERITY_STYLES[finding.severity])
         console.print(Padding(Text.assemble(severity, _shown(console, finding.what)), (0, 0, 0, 2), expand=False))
-    if not found.findings and not found.syntax_errors:
+    if not found.is_flagged and not found.syntax_errors:
         console.print("No line is known to be dangerous.")
     readers = f" and {' and '.join(found.asked)}" if found.asked else "; the script's own shell could not be asked"
     console.print(Text(f"Read by our own patterns{readers}. {_NO_PROOF}", "dim"))
@@ -115,7 +115,7 @@ def _shown(console: Console, text: str) -> str:
 
 
 def _result(saved: SavedScript, found: Check) -> Text:
-    dangers = sum(finding.severity == "danger" for finding in found.findings)
+    dangers = len({finding.line for finding in found.findings if finding.severity == "danger"})
     parts = [
         ("changed since", "red") if saved.is_changed else None,
         ("syntax errors", "bold red") if found.syntax_errors else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.capability import format_capability
-from rtx50_autoload.diagnosis.conditions import capability_number
+from rtx50_autoload.diagnosis.conditions import FAMILIES, capability_number
 from rtx50_autoload.diagnosis.culprit import find_culprit
 from rtx50_autoload.diagnosis.diagnosis import ABSTENTIONS, Diagnosis
 from rtx50_autoload.diagnosis.normalise import normalise
@@ -30,9 +30,10 @@ _MISSING: Final = 0.8
 _LONGEST_HEADLINE: Final = 240
 #: Between two errors of which the first is the cause.
 _CHAINED: Final = re.compile(r"during handling of the above exception|the above exception was the direct cause")
-_EXCEPTION: Final = re.compile(
-    r"\b(?:[A-Za-z_]\w{0,60}\.){0,6}[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt)\b(?=: | ?$)"
-)
+_EXCEPTION: Final = re.compile(r"(?<![\w.])[A-Za-z_][\w.]{0,200}(?:Error|Exception|Exit|Interrupt)(?=: | ?$)")
+#: In a cause: what is filled in, and a part that is left out where that is not known.
+_PLACE: Final = re.compile(r"\{(\w+)\}")
+_OPTIONAL: Final = re.compile(r"\[([^\[\]]*)\]")
 #: torch's newer list gives each architecture a line: ``- 8.0 which supports hardware CC >=8.0,<9.0 except {8.7}``.
 _LISTED: Final = re.compile(r"(\d{1,2}\.\d) which supports")
 _ARCHS: Final = re.compile(r"\d{1,2}\.\d|\d{2,4}")
@@ -58,8 +59,8 @@ def classify(text: str, situation: Situation | None = None) -> Diagnosis:
     """Say what an error means; the same text and situation always give the same answer.
 
     The statement that explains most of the others decides, and what is known of the machine decides between its causes.
-    Nothing is raised, the time is linear in the length of the text, and of a huge one only the beginning and the end are
-    read.
+    Nothing is raised, the time is linear in the length of the text, and of a huge one only the beginning and the end
+    are read.
 
     Args:
         text: the error as a person or a program has it: a traceback, a log, one line.
@@ -109,17 +110,22 @@ def _decide(matches: list[_Match], text: NormalisedText) -> _Match | None:
     if not matches:
         return None
     rank = max(match.outcome.rank for match in matches)
-    best = sorted((match for match in matches if match.outcome.rank == rank), key=lambda match: match.start)
+    best = [match for match in matches if match.outcome.rank == rank]
+    # Where two begin at one place, the file's order decides: min and max keep the first.
+    first, last = min(best, key=_start), max(best, key=_start)
     if rank == RANKS["notice"]:
         # A notice is no reason for an error that comes after it and that nothing here knows.
-        last = next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
-        best = [match for match in best if last is None or last.start() < match.end]
-        return best[0] if best else None
+        unknown = _last_exception(text)
+        best = [match for match in best if unknown is None or unknown.start() < match.end]
+        return min(best, key=_start) if best else None
     if rank >= RANKS["root"]:
-        return best[0]
+        return first
     # Errors: the last one ended the program, unless it was raised because of an earlier one.
-    first, last_match = best[0], best[-1]
-    return first if _CHAINED.search(text.lower, first.end, max(first.end, last_match.start)) else last_match
+    return first if _CHAINED.search(text.lower, first.end, max(first.end, last.start)) else last
+
+
+def _start(match: _Match) -> int:
+    return match.start
 
 
 def _facts(situation: Situation) -> dict[str, Value]:
@@ -154,6 +160,8 @@ def _numbers(values: Mapping[str, str]) -> dict[str, Value]:
             capability = capability_number(re.sub(r"[,\s]+", ".", text.strip("() ")))
             if capability is not None:
                 found[name] = capability
+        elif name == "family":
+            found["low"] = FAMILIES[text.lower()]
         elif name == "archs":
             archs = [capability_number(number) for number in _LISTED.findall(text) or _ARCHS.findall(text)]
             if archs:
@@ -171,8 +179,7 @@ def _diagnose(match: _Match, text: NormalisedText, situation: Situation, facts: 
     outcome = match.outcome
     headline = _headline(match, text)
     missing = tuple(ask for ask in outcome.asks if ask not in facts)
-    abstains = outcome.category in ABSTENTIONS
-    culprit = None if abstains else find_culprit(text, match.values)
+    culprit = None if outcome.category in ABSTENTIONS else _culprit(match, text)
     return Diagnosis(
         category=outcome.category,
         confidence=round(outcome.confidence * _MISSING ** len(missing), 2),
@@ -186,6 +193,11 @@ def _diagnose(match: _Match, text: NormalisedText, situation: Situation, facts: 
     )
 
 
+def _culprit(match: _Match, text: NormalisedText) -> str | None:
+    known = match.signature.culprit
+    return find_culprit(text, match.values) if known is None else known or None
+
+
 def _fill(template: str, values: Mapping[str, str], situation: Situation) -> str:
     """Write a cause, with what the text and the machine tell in its places."""
     gpu = next((gpu for gpu in situation.gpus or () if gpu.capability), None) or next(iter(situation.gpus or ()), None)
@@ -194,7 +206,9 @@ def _fill(template: str, values: Mapping[str, str], situation: Situation) -> str
         "built": _torch(situation),
         **{name: value.strip() for name, value in values.items()},
     }
-    return re.sub(r"\{(\w+)\}", lambda place: words.get(place[1], "?"), template)
+    known = _OPTIONAL.sub(lambda part: part[1] if words.keys() >= set(_PLACE.findall(part[1])) else "", template)
+    cause = _PLACE.sub(lambda place: words.get(place[1], "?"), known)
+    return f"T{cause[1:]}" if cause.startswith(("the ", "this ")) else cause
 
 
 def _gpu(name: str | None, capability: tuple[int, int] | None) -> str:
@@ -222,6 +236,8 @@ def _known(situation: Situation) -> Iterator[str]:
 
 def _headline(match: _Match, text: NormalisedText) -> str:
     """Give the line that decided; of a text pasted as one line, the part around what matched."""
+    if match.outcome.rank == RANKS["gate"]:
+        return _last_error(text)
     line = text.line_at(match.start)
     if len(line) <= _LONGEST_HEADLINE:
         return line
@@ -231,10 +247,20 @@ def _headline(match: _Match, text: NormalisedText) -> str:
     return text.flat[start : start + _LONGEST_HEADLINE].strip()
 
 
+def _last_exception(text: NormalisedText) -> re.Match[str] | None:
+    return next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
+
+
+def _last_error(text: NormalisedText) -> str:
+    """Give the last exception that a text names, else its first line."""
+    exception = _last_exception(text)
+    line = text.flat[exception.start() :] if exception else text.line_at(0)
+    return line[:_LONGEST_HEADLINE].strip()
+
+
 def _abstain(text: NormalisedText, situation: Situation) -> Diagnosis:
     """Say that nothing is known of this text, and ask for more where it may be an error of this kind."""
-    exception = next(reversed(list(_EXCEPTION.finditer(text.flat))), None)
-    if exception is None and _TOPIC.search(text.lower) and _FAILURE.search(text.lower):
+    if not _last_exception(text) and _TOPIC.search(text.lower) and _FAILURE.search(text.lower):
         return Diagnosis(
             "other",
             0.2,
@@ -243,10 +269,9 @@ def _abstain(text: NormalisedText, situation: Situation) -> Diagnosis:
             missing_evidence=(EVIDENCE["traceback"], EVIDENCE["log"]),
             headline=text.lines[-1][:_LONGEST_HEADLINE],
         )
-    place = exception.start() if exception else 0
     return Diagnosis(
         "unrelated",
         0.3,
         "No sign of a fault of the GPU's architecture, of a compiled library or of an installation.",
-        headline=text.flat[place : place + _LONGEST_HEADLINE] if exception else text.line_at(0)[:_LONGEST_HEADLINE],
+        headline=_last_error(text),
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SUBJECTS", "Condition", "Value", "capability_number", "parse_condition"]
+__all__ = ["FAMILIES", "SUBJECTS", "Condition", "Value", "capability_number", "parse_condition"]
 
 #: A version or capability as numbers, a word, or a list of capabilities.
 Value: TypeAlias = "tuple[int, ...] | str | tuple[tuple[int, ...], ...]"
@@ -32,11 +32,14 @@ SUBJECTS: Final = {
     "arch": "the group `arch` of the pattern: 120, 120a and 12.0 are all 12.0",
     "printed": "the group `device`: the capability that the text gives to its GPU",
     "archs": "the group `archs`: a list of architectures; `archs.min` and `archs.max`",
-    "low": "the group `low`: the smallest capability that is accepted",
+    "low": "the group `low`, or `family` as a number: the smallest capability that is accepted",
     "high": "the group `high`: the largest capability that is accepted",
     "limit": "the group `limit`: bytes",
     "required": "the group `required`: bytes",
 }
+
+#: The first capability of each family of GPUs that a text may name instead.
+FAMILIES: Final = {"volta": (7, 0), "turing": (7, 5), "ampere": (8, 0), "ada": (8, 9), "hopper": (9, 0)}
 
 _CONDITION: Final = re.compile(r"([a-z.]+) (==|!=|<=|>=|<|>|in|covers|is) (.+)")
 _ARCH: Final = re.compile(r"(\d{1,2})\.(\d)|(\d{2,4})[af]?")
@@ -108,8 +111,10 @@ def _look_up(name: str, values: Mapping[str, Value]) -> Value | None:
     known = values.get(base)
     if not part or known is None:
         return known
-    chosen: Value = min(known) if part == "min" else max(known)
-    return chosen
+    if isinstance(known, str):
+        return None
+    chosen: Any = min(known) if part == "min" else max(known)
+    return chosen if isinstance(chosen, tuple) else None
 
 
 def _literal(word: str) -> Value:

@@ -4,62 +4,51 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from rtx50_autoload.knowledge import read_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rtx50_autoload.diagnosis.normalise import NormalisedText
     from rtx50_autoload.diagnosis.situation import Situation
     from rtx50_autoload.evidence.installed import Installed
+    from rtx50_autoload.evidence.subject import Subject
 
 __all__ = ["Confirmation", "confirm", "find_culprit"]
 
-#: The source file in ``CUDA error (/src/flash_fwd_launch_template.h:188)``, and folders that name its project.
-_SOURCE: Final = re.compile(r"(?:cuda|cudnn|cublas) ?(?:error|failure)[^(]{0,20}\(([^():\s]{1,300}\.(?:cu|cuh|h|hpp|cpp|cc)):\d{1,6}\)", re.IGNORECASE)  # fmt: skip
-_FUNCTION_FILE: Final = re.compile(r"(?:\bat line \d{1,6} in file|in function \w{1,80} at|\bin file) ([^\s:]{1,300}\.(?:cu|cuh|cpp|cc|h))", re.IGNORECASE)  # fmt: skip
-_PROJECTS: Final = {
-    "hopper": "FlashAttention-3",
-    "flash_attn_3": "FlashAttention-3",
-    "flashmla": "FlashMLA",
-    "flash_fwd_mla": "FlashMLA",
-    "flash-attention": "flash_attn",
-    "flash_fwd_launch_template": "flash_attn",
-    "bitsandbytes": "bitsandbytes",
-    "ggml-cuda": "ggml",
-    "ggml": "ggml",
-    "turbomind": "lmdeploy",
-    "sageattention": "sageattention",
-    "xformers": "xformers",
-    "flashinfer": "flashinfer",
-    "deep_gemm": "deep_gemm",
-    "spconv": "spconv",
-    "nvdiffrast": "nvdiffrast",
-    "gsplat": "gsplat",
-    "nccl": "nccl",
-}
+_ANY_CASE: Final = re.IGNORECASE
+_SUFFIX: Final = r"\.(?:cuh?|h|hpp|cpp|cc)"
+_SOURCE_FILE: Final = re.compile(rf"{_SUFFIX}$", _ANY_CASE)
+#: A source file: ``CUDA error (/src/flash_fwd_launch_template.h:188)``, ``at line 528 in file /src/csrc/ops.cu``.
+_SOURCES: Final = (
+    re.compile(
+        rf"(?:cuda|cudnn|cublas) ?(?:error|failure)[^(]{{0,20}}\(([^()\s]{{1,300}}{_SUFFIX}):\d{{1,6}}\)", _ANY_CASE
+    ),
+    re.compile(
+        rf"(?:at line \d{{1,6}} in file|in function \w{{1,80}} at|in file) ([^\s]{{1,300}}{_SUFFIX})\b", _ANY_CASE
+    ),
+    re.compile(rf"\(209\) ([^\s()]{{1,300}}{_SUFFIX}):", _ANY_CASE),
+    re.compile(rf"(?<![^\s\"'])([^\s()]{{1,300}}{_SUFFIX}):\d{{1,6}} in function", _ANY_CASE),
+)
 #: A library by its path or its name, in the sentences in which loaders name the one that fails.
-_BINARY: Final = (
+_BINARIES: Final = (
+    re.compile(r"error loading \"([^\"]{1,300}\.(?:dll|pyd|so))\"", _ANY_CASE),
+    re.compile(r"dll load failed while importing ([\w.]{1,80})", _ANY_CASE),
     re.compile(
-        r"((?:[A-Za-z]:)?[\w./\\+@~() -]{0,300}?[\w.+-]{1,120}\.(?:so(?:\.\d+)*|pyd|dll))\"?:? (?:undefined symbol|cannot open shared object)",
-        re.IGNORECASE,
+        r"(?<![^\s\"'(])([^\s\"'()]{1,300}\.(?:so[.\d]{0,12}|pyd|dll))\"?: (?:undefined symbol|cannot open)", _ANY_CASE
     ),
-    re.compile(r"error loading \"([^\"]{1,300}\.(?:dll|pyd|so))\"", re.IGNORECASE),
-    re.compile(r"dll load failed while importing ([\w.]{1,80})", re.IGNORECASE),
     re.compile(
-        r"could not (?:load|locate|find)(?: library| dynamic library| module)? '?([\w./\\:+-]{1,300}\.(?:dll|so[.\d]*))",
-        re.IGNORECASE,
+        r"could not (?:load|locate|find)(?: dynamic)?(?: library| module)? '?([^\s']{1,300}\.(?:dll|so[.\d]{0,12}))",
+        _ANY_CASE,
     ),
-    re.compile(r"library ([\w.+-]{1,120}) is not found or cannot be loaded", re.IGNORECASE),
-    re.compile(r"([\w.+-]{1,120}\.so(?:\.\d+)*): cannot open", re.IGNORECASE),
+    re.compile(r"library ([\w.+-]{1,120}) is not found or cannot be loaded", _ANY_CASE),
 )
 _FRAME: Final = re.compile(r"(?:site|dist)-packages[/\\]{1,2}([A-Za-z_]\w{0,80})[/\\.]")
-#: A crash of a program that is no Python.
-_GGML: Final = re.compile(r"\bggml_cuda\w*|ggml-cuda\.cu")
-#: Packages that only pass a call on to those below them.
-_BYSTANDERS: Final = frozenset(
-    {"accelerate", "transformers", "diffusers", "lightning", "pytorch_lightning", "gradio", "huggingface_hub", "starlette"}
-    | {"uvicorn", "fastapi", "anyio", "ray", "peft", "trl", "datasets", "setuptools", "pip", "triton", "numpy", "tqdm"}
-    | {"decorator", "pydantic", "click", "typer", "nodes", "concurrent", "importlib", "torch"}
-)  # fmt: skip
+#: The crash of a program that is no Python.
+_GGML: Final = re.compile(r"\bggml_cuda\w{0,40}|ggml-cuda\.cu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +67,7 @@ class Confirmation:
     confirmed: bool | None
 
 
-def find_culprit(text: NormalisedText, values: dict[str, str]) -> str | None:
+def find_culprit(text: NormalisedText, values: Mapping[str, str]) -> str | None:
     """Name the binary or the package that a text speaks of, None where it names none.
 
     Args:
@@ -88,55 +77,68 @@ def find_culprit(text: NormalisedText, values: dict[str, str]) -> str | None:
     """
     for key in ("file", "library", "module", "package"):
         if values.get(key):
-            return values[key].strip(" '\"")
-    for pattern in (_SOURCE, _FUNCTION_FILE):
+            name = values[key].strip(" '\"")
+            return _project(name) if _SOURCE_FILE.search(name) else name
+    for pattern in _SOURCES:
         match = pattern.search(text.flat)
         if match:
-            lower = match[1].lower()
-            return next((name for part, name in _PROJECTS.items() if part in lower), match[1].replace("\\", "/").rpartition("/")[2])  # fmt: skip
-    for pattern in _BINARY:
+            return _project(match[1])
+    for pattern in _BINARIES:
         match = pattern.search(text.flat)
         if match:
-            return re.split(r"(?:Error|error|Exception): ", match[1])[-1].strip()
+            return match[1]
     if _GGML.search(text.lower):
         return "ggml"
-    packages = list(dict.fromkeys(match[1] for match in _FRAME.finditer(text.flat)))
-    own = [package for package in packages if package.lower() not in _BYSTANDERS]
-    if own:
-        return own[-1]
-    return "torch" if "torch" in packages else None
+    packages = [match[1] for match in _FRAME.finditer(text.flat)]
+    own = [package for package in packages if package.lower() not in _passed_through()]
+    # The last frame is the innermost; torch is named only where nobody else is.
+    return own[-1] if own else "torch" if "torch" in packages else None
 
 
-def confirm(name: str, situation: Situation) -> Confirmation | None:
+def _project(path: str) -> str:
+    """Name the project that a source file is of, else the file."""
+    lower = path.lower()
+    known = next((entry["name"] for entry in _knowledge()["project"] if entry["part"] in lower), None)
+    return known or path.replace("\\", "/").rpartition("/")[2]
+
+
+def _passed_through() -> frozenset[str]:
+    return frozenset(_knowledge()["passed_through"]["packages"])
+
+
+@cache
+def _knowledge() -> dict[str, Any]:
+    return read_tables(__package__, "culprits.toml")
+
+
+def confirm(name: str, situation: Situation, path: Sequence[str] | None = None) -> Confirmation | None:
     """Look into the installed binaries of one package: whether they can run on the GPU here.
 
-    It reads files of that package only, and takes longer than `classify`. Nothing is raised.
+    Only that package's binaries are read; it takes longer than `classify` all the same.
 
     Args:
         name: what `Diagnosis.culprit` says: a package, a module or a library's file.
         situation: only one of this machine can be confirmed.
+        path: where to look for distributions, by default `sys.path`.
 
     Returns:
-        None where the package is not installed, or the situation is not of this machine.
+        None where the package is not installed or holds no GPU code, and where the situation is not of this machine.
 
     """
-    gpu = next((gpu for gpu in situation.gpus or () if gpu.capability), None)
-    if situation.source != "machine" or gpu is None:
+    if situation.source != "machine" or not any(gpu.capability for gpu in situation.gpus or ()):
         return None
     # An inventory needs much; who only wants to know what a text says does not pay for it.
     from rtx50_autoload.evidence.assessment import assess  # noqa: PLC0415
     from rtx50_autoload.evidence.installed import installed_distributions  # noqa: PLC0415
     from rtx50_autoload.evidence.scan import scan_file  # noqa: PLC0415
-    from rtx50_autoload.evidence.subject import subjects, survey_devices  # noqa: PLC0415
     from rtx50_autoload.evidence.torch_build import torch_build  # noqa: PLC0415
     from rtx50_autoload.evidence.verdict import Verdict  # noqa: PLC0415
 
-    installed = list(installed_distributions())
+    installed = list(installed_distributions(path))
     package = next((one for one in installed if _is_of(one, name)), None)
     if package is None:
         return None
-    torch = next((torch_build(one) for one in installed if one.name.lower() == "torch"), None)
-    subject = subjects(survey_devices(), gpu.capability)[0]
+    subject = _subject(situation)
     results = {
         binary: result
         for binary, file in package.binaries
@@ -145,15 +147,29 @@ def confirm(name: str, situation: Situation) -> Confirmation | None:
     }
     if not results:
         return None
+    torch = next((torch_build(one) for one in installed if one.name.lower() == "torch"), None)
     assessment = assess(package, results, subject, torch)
     bad = next((one for one in assessment.binaries if one.unused is None and one.verdict is Verdict.IMPOSSIBLE), None)
     works = assessment.judgement.verdict in {Verdict.NATIVE, Verdict.JIT}
+    judged, reason = (bad.name, bad.result.judgement.reason) if bad else (package.name, assessment.judgement.reason)
     return Confirmation(
-        culprit=bad.name if bad else package.name,
-        sentence=f"{package.name} {package.version or ''}".rstrip()
-        + f" on {gpu.name or 'this GPU'}: {bad.result.judgement.reason if bad else assessment.judgement.reason}",
+        culprit=judged,
+        sentence=f"{' '.join(filter(None, (package.name, package.version)))} on the {subject}: {reason}.",
         confirmed=True if bad else False if works else None,
     )
+
+
+def _subject(situation: Situation) -> Subject:
+    """Judge for the GPU that the situation has."""
+    from rtx50_autoload.evidence.devices import Device, Survey  # noqa: PLC0415
+    from rtx50_autoload.evidence.subject import subjects  # noqa: PLC0415
+
+    devices = tuple(
+        Device(index, gpu.name or "GPU", gpu.capability, "nvml", None)
+        for index, gpu in enumerate(situation.gpus or ())
+        if gpu.capability
+    )
+    return subjects(Survey(devices, situation.driver, ""))[0]
 
 
 def _is_of(installed: Installed, name: str) -> bool:

@@ -25,21 +25,24 @@ _NVCC: Final = re.compile(r"nvcc\D{0,12}(\d+\.\d+)|(\d+\.\d+)\D{0,6}(?:nvcc|tool
 _DRIVER: Final = re.compile(r"\b\d{3}(?:\.\d+){0,2}\b")
 _PYTHON: Final = re.compile(r"\b3\.\d{1,2}(?:\.\d{1,2})?")
 _ARCH: Final = re.compile(r"\b(?:sm|cc|compute capability|capability)[ _]?\(?(\d{1,2}\.\d|\d{2,3})\b", re.IGNORECASE)
+#: The oldest that any CUDA in use knows; what is below is something else, such as the 12 of 12.0 alone.
+_FIRST: Final = (2, 0)
 _IN_PARENTHESES: Final = re.compile(r"\([^()]*\)")
 #: In this order: the first that matches.
 _SYSTEMS: Final[tuple[tuple[str, OperatingSystem], ...]] = (
     (r"\bwsl", "wsl"),
     (r"mac ?os|darwin|os x|macbook", "macos"),
     (r"windows(?!.*linux)|\bwin(?:10|11|32|64)?\b", "windows"),
-    (r"linux|ubuntu|debian|fedora|centos|rhel|red hat|rocky|alma|suse|arch|nixos|manjaro|mint|pop|docker|el\d|jetson|actions|gentoo|colab|kaggle", "linux"),
-)  # fmt: skip
+    (r"linux|ubuntu|debian|fedora|cent ?os|rhel|red hat|rocky|alma|suse|arch|nixos|manjaro|mint|pop", "linux"),
+    (r"gentoo|docker|container|el\d|jetson|actions|colab|kaggle", "linux"),
+)
 
 
 def read_description(environment: object) -> Situation:
-    """Read a mapping with any of the keys ``gpu``, ``capability``, ``torch``, ``cuda``, ``driver``, ``os``, ``python``.
+    """Read a mapping with any of the keys gpu, capability, torch, cuda, driver, os and python.
 
-    Other keys are names of libraries, and their values versions. Values are free text: ``"nightly cu128"``. What cannot be
-    understood is not known.
+    Other keys are names of libraries, and their values versions. Values are free text: ``"nightly cu128"``. What cannot
+    be understood is not known.
 
     Raises:
         UsageError: this is no mapping, or its ``capability`` is none.
@@ -87,7 +90,7 @@ def _capability(value: object) -> Capability | None:
         return None
     text = ".".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value).lower().removeprefix("sm_")
     capability = capability_number(text)
-    if capability is None:
+    if capability is None or capability < _FIRST:
         raise UsageError(f'"capability" has to be a compute capability such as "12.0" or [12, 0], not {value!r}')
     return capability
 

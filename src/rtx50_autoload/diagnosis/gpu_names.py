@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.capability import Capability, parse_capability
 from rtx50_autoload.diagnosis.normalise import lowered
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["find_gpus", "load_gpu_names"]
+
+
+#: What makes a name one of a GPU in any text, in it or before it: ``T4`` and ``A100`` alone stand for other things too.
+_SERIES: Final = re.compile(
+    r"rtx|gtx|titan|quadro|tesla|geforce|radeon|\brx|instinct|intel|apple|jetson|gb10|dgx|\bgfx|ascend"
+)
+_BEFORE: Final = re.compile(r"(?:nvidia|tesla|geforce|gpu ?\d{0,2}:?|device \d{1,2}:) ?(?:tesla |graphics )?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ def _matches(text: str, *, bare: bool) -> Iterator[tuple[int, Gpu]]:
             continue
         for match in name.pattern.finditer(lower):
             start, end = match.span()
+            if not bare and not (_SERIES.search(match[0]) or _BEFORE.search(lower, max(start - 16, 0), start)):
+                continue
             if all(end <= first or last <= start for first, last in taken):
                 taken.append((start, end))
                 yield start, Gpu(text[start:end].strip(), name.capability, name.vendor)

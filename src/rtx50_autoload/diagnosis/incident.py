@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .diagnosis import Diagnosis, FixStep
@@ -263,6 +263,6 @@ def _texts(value: object) -> tuple[str, ...]:
 def _time(value: object) -> datetime:
     time = datetime.fromisoformat(_a(str, value))
     # At both ends of the calendar, no local time may exist.
-    if time.tzinfo is None or not datetime.min.year < time.year < datetime.max.year:
+    if time.tzinfo is None or not MINYEAR < time.year < MAXYEAR:
         raise ValueError(f"{value!r} is no time with a time zone")
     return time

@@ -42,6 +42,7 @@ _MOST: Final = 200
 #: Bytes; texts are kept short, so no file of ours has as many.
 _LARGEST_FILE: Final = 2_000_000
 
+_NO_HOME: Final = "this user has no home folder; set HOME, or XDG_STATE_HOME on Linux"
 _LOCK: Final = ".lock"
 #: Seconds that a crashing program waits for others that record at the same time; each of them takes milliseconds.
 _LONGEST_WAIT: Final = 10.0
@@ -84,9 +85,13 @@ def folder() -> Path:
     """
     import platformdirs  # noqa: PLC0415 - a program that never fails does not need it
 
-    path = platformdirs.user_state_path("rtx50-autoload", appauthor=False) / "incidents"
+    try:
+        path = platformdirs.user_state_path("rtx50-autoload", appauthor=False) / "incidents"
+    except RuntimeError as error:
+        raise IncidentStoreError(_NO_HOME) from error
+    # Earlier versions of platformdirs leave "~" as it is, which would be a folder where the program runs.
     if not path.is_absolute():
-        raise IncidentStoreError("this user has no home folder; set HOME, or XDG_STATE_HOME on Linux")
+        raise IncidentStoreError(_NO_HOME)
     return path
 
 

@@ -52,7 +52,7 @@ __all__ = [
 
 #: Characters kept of an error's text, and of one line of a diagnosis.
 _LONGEST_TEXT: Final = 16_000
-_LONGEST_LINE: Final = 500
+_LONGEST_LINE: Final = 1000
 
 #: Seconds within which processes fail at once. A notebook that was started before another process has spoken, and that
 #: fails later than this, is to be heard, too.
@@ -110,7 +110,8 @@ def record(
         text: the failure as the program has it.
         situation: what is known of this machine.
         exception_type: the name of the exception's class, where there is one.
-        redact: takes out of a text what must not be kept; all that comes from the failure passes through it.
+        redact: takes out of a text what must not be kept. The failure's text and the diagnosis pass through it, but for
+            the plan, whose commands would no longer work.
 
     """
     try:
@@ -197,10 +198,16 @@ def _new_incident(
     redact: Callable[[str], str],
 ) -> Incident:
     # Redacted first: a cut may leave half of what has to be recognised as a whole.
+    def short(line: str) -> str:
+        return _cut(redact(line), _LONGEST_LINE)
+
     diagnosis = replace(
         diagnosis,
+        cause=short(diagnosis.cause),
+        evidence=tuple(map(short, diagnosis.evidence)),
+        missing_evidence=tuple(map(short, diagnosis.missing_evidence)),
+        culprit=None if diagnosis.culprit is None else short(diagnosis.culprit),
         headline=" ".join(redact(diagnosis.headline).split())[:_LONGEST_LINE],
-        evidence=tuple(_cut(redact(line), _LONGEST_LINE) for line in diagnosis.evidence),
     )
     environment = facts_of(situation, sys.prefix)
     now = datetime.now(timezone.utc)
@@ -232,10 +239,7 @@ def _record(place: Path, new: Incident) -> Recorded:
     with locked(place):
         before = take_up(place, new.id)
         said = None if before is None else before.spoken
-        if started is None:
-            speaks = not job.is_worker()
-        else:
-            speaks = not _said_by_another(said, started, new.last_seen.timestamp())
+        speaks = _may_speak(said, started, new.last_seen.timestamp())
         if before is not None:
             new = replace(new, first_seen=min(before.first_seen, new.first_seen), count=before.count + 1)
         write(place, replace(new, spoken=Spoken(_own_name(), new.last_seen) if speaks else said))
@@ -244,11 +248,12 @@ def _record(place: Path, new: Incident) -> Recorded:
     return Recorded(new.id, new.count, speaks)
 
 
-def _said_by_another(spoken: Spoken | None, started: float, now: float) -> bool:
+def _may_speak(spoken: Spoken | None, started: float | None, now: float) -> bool:
+    if started is None:
+        return not job.is_worker()
     if spoken is None or spoken.process == _own_name():
-        return False
-    said = spoken.at.timestamp()
-    return max(started, now - _AT_ONCE) <= said <= now + _CLOCKS_DIFFER
+        return True
+    return not max(started, now - _AT_ONCE) <= spoken.at.timestamp() <= now + _CLOCKS_DIFFER
 
 
 def _own_name() -> str:

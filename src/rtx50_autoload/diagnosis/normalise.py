@@ -42,8 +42,10 @@ _PREFIXES: Final = re.compile(
             # journald and syslog: Nov 22 17:41:01 host unit[123]:
             rf"[A-Z][a-z]{{2}} [ \d]?\d {_CLOCK} [\w.-]{{1,80}} [\w.@/-]{{1,80}}(?:\[\d{{1,10}}\])?: ",
             # 2025-11-22T17:41:01.123Z, with or without brackets; also with slashes
-            rf"\[?\d{{4}}[-/]\d\d[-/]\d\d[T ]{_CLOCK}(?:Z| ?[+-]\d\d:?\d\d)?(?: UTC)?\]?:{{0,2}}"
-            r"(?: [\w.-]{1,80} [\w.@/-]{1,80}\[\d{1,10}\]: )?",
+            (
+                rf"\[?\d{{4}}[-/]\d\d[-/]\d\d[T ]{_CLOCK}(?:Z| ?[+-]\d\d:?\d\d)?(?: UTC)?\]?:{{0,2}}"
+                r"(?: [\w.-]{1,80} [\w.@/-]{1,80}\[\d{1,10}\]: )?"
+            ),
             rf"\[?\d\d[-/]\d\d[-/]\d{{4}}[- ]{_CLOCK}\]?",
             rf"\[?{_CLOCK}\]?(?= |$)",
             # Kubernetes: stdout F
@@ -57,11 +59,15 @@ _PREFIXES: Final = re.compile(
             # vLLM and SGLang: ERROR 08-13 04:39:39 [engine.py:400]
             rf"{_LEVEL} \d\d-\d\d {_CLOCK} (?:\[[\w./-]{{1,80}}:\d{{1,6}}\]|[\w./-]{{1,80}}:\d{{1,6}}\])",
             # Ray and vLLM's workers: (EngineCore_DP0 pid=123)  (RayTrainWorker pid=123, ip=10.0.0.1)
-            r"\([A-Za-z_][\w.:<>+-]{0,60}(?:\([^()]{0,60}\))?(?:[ ,]{1,2}(?:pid|ip|rank|TP|DP|PP|EP)[=:]?[\w.:-]{1,45}){1,4}\)",
+            (
+                r"\([A-Za-z_][\w.:<>+-]{0,60}(?:\([^()]{0,60}\))?"
+                r"(?:[ ,]{1,2}(?:pid|ip|rank|TP|DP|PP|EP)[=:]?[\w.:-]{1,45}){1,4}\)"
+            ),
             r"\((?:pid=\d{1,10}|raylet|autoscaler)(?:, ip=[\w.:]{1,45})?\)",
             # torchrun, mpirun, srun: [rank0]:  [default0]:  [1,0]<stderr>:
             r"\[(?:rank|default|local_rank)_? ?\d{1,5}\]:?",
             r"\[\d{1,4},\d{1,5}\]<std(?:out|err)>:?",
+            r"\d{1,4}:(?= )",
             # glog and absl: E0000 00:00:1753232013.685876   24341 file.cc:2431]
             r"[IWEF]\d{4} [\d:.]{8,30} {1,8}\d{1,10} [\w./-]{1,120}:\d{1,6}\]",
             # Python's logging: - name - LEVEL -

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rtx50_autoload.commands import Typist
-
 from .case import Case
 from .diagnosis import FixStep
 from .recipes import load_plans, load_recipes
+from .words import words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from .case import Kind
     from .recipes import Recipe
@@ -32,7 +31,13 @@ _BROADER: Final[Mapping[str, tuple[str, ...]]] = {
 }
 #: The category whose plans serve GPUs that another one says nothing of.
 _FALLBACK: Final = "*"
-_OLD_GPU: Final = "no_kernel_image_old_gpu"
+#: Where the system is not known, variables are set as in Linux.
+_ANY_SYSTEM: Final = "system-unknown"
+_OF_VARIABLES: Final = ("set", "unset", "path")
+_FOR_WINDOWS: Final = (
+    " The commands are for Linux; in Windows' Command Prompt it is `set NAME=VALUE` instead of `export NAME=VALUE`, "
+    "and folders are named as there."
+)
 
 
 def plan(
@@ -53,19 +58,31 @@ def plan(
     """
     if category == _FALLBACK or category not in load_plans():
         return ()
-    case = Case(situation, values, culprit, about_old_gpu=category == _OLD_GPU)
-    return tuple(_written(recipe, case) for recipe in _recipes(category, case))
+    case = Case(category, situation, values, culprit)
+    words = words_of(case)
+    facts = case.facts | {f"knows-{name}" for name in words}
+    return tuple(_written(recipe, case, facts, words) for recipe in _recipes(case, facts))
 
 
-def _recipes(category: str, case: Case) -> list[Recipe]:
-    own, fallback = load_plans()[category], load_plans()[_FALLBACK]
-    names = _of_kind(own, case.kind) or _of_kind(fallback, case.kind)
-    for at, name in enumerate(names):
-        if name in (_BY_LIBRARY, _FIT):
-            of_library = _fitting(_of_library(name, case), case)
-            before = _fitting(names[:at], case)
-            return before + of_library if of_library else before + _fitting(names[at + 1 :], case)
-    return _fitting(names, case)
+def _recipes(case: Case, facts: frozenset[str]) -> Iterable[Recipe]:
+    own, fallback = load_plans()[case.category], load_plans()[_FALLBACK]
+    chosen: list[Recipe] = []
+    for entry in _of_kind(own, case.kind) or _of_kind(fallback, case.kind):
+        name, _, condition = entry.partition("?")
+        if not _holds(condition, facts):
+            continue
+        if name not in (_BY_LIBRARY, _FIT):
+            chosen += _fitting((name,), facts)
+        elif of_library := _fitting(_of_library(name, case), facts):
+            chosen += of_library
+            break
+    # One may stand in a list twice, with different conditions.
+    return {recipe.id: recipe for recipe in chosen}.values()
+
+
+def _holds(condition: str, facts: frozenset[str]) -> bool:
+    parts = condition.split("&") if condition else ()
+    return all((part.lstrip("!") in facts) is not part.startswith("!") for part in parts)
 
 
 def _of_kind(table: Mapping[str, tuple[str, ...]], kind: Kind) -> tuple[str, ...]:
@@ -78,24 +95,21 @@ def _of_library(placeholder: str, case: Case) -> tuple[str, ...]:
     return case.build.fit if placeholder == _FIT else _of_kind(case.build.steps, case.kind)
 
 
-def _fitting(names: tuple[str, ...], case: Case) -> list[Recipe]:
-    recipes = []
-    for entry in names:
-        name, _, fact = entry.partition("?")
-        if (not fact or fact in case.facts) and (recipe := load_recipes()[name]).fits(case.facts):
-            recipes.append(recipe)
-    return recipes
+def _fitting(entries: tuple[str, ...], facts: frozenset[str]) -> list[Recipe]:
+    named = (entry.partition("?") for entry in entries)
+    recipes = [load_recipes()[name] for name, _, condition in named if _holds(condition, facts)]
+    return [recipe for recipe in recipes if recipe.fits(facts)]
 
 
-def _written(recipe: Recipe, case: Case) -> FixStep:
-    texts, words = recipe.texts(case.facts), case.words
+def _written(recipe: Recipe, case: Case, facts: frozenset[str], words: Mapping[str, str]) -> FixStep:
+    texts = recipe.texts(facts)
     commands = [[word.format_map(words) for word in command] for command in texts["commands"]]
-    on_windows = "".join(_on_windows(*command) for command in commands) if "system-unknown" in case.facts else ""
+    sets_variables = any(verb in _OF_VARIABLES for verb, *_ in commands)
     return FixStep(
-        step=texts["step"].format_map(words) + on_windows,
+        step=texts["step"].format_map(words),
         why=texts["why"].format_map(words),
         commands=tuple(_typed(case, *command) for command in commands),
-        changes=texts["changes"].format_map(words),
+        changes=texts["changes"].format_map(words) + (_FOR_WINDOWS if sets_variables and _ANY_SYSTEM in facts else ""),
         check=texts["check"].format_map(words),
     )
 
@@ -113,11 +127,3 @@ def _typed(case: Case, verb: str, *rest: str) -> str:
         "ours": case.run_ours,
     }
     return verbs[verb](*rest)
-
-
-def _on_windows(verb: str, *rest: str) -> str:
-    """Say how a variable is set in Windows' Command Prompt, where the system is not known and Linux is assumed."""
-    typist = Typist("cmd", "")
-    if verb not in ("set", "unset"):
-        return ""
-    return f" (In Windows' Command Prompt: {typist.set_variable(*rest) if rest[1:] else typist.unset_variable(*rest)})"

@@ -42,8 +42,9 @@ _STATED: Final = tuple(
     )
 )
 _AMD: Final = re.compile(
-    r"\bhip error|\bhiperror\w|hiperrornobinaryforgpu|\bmiopen|librocblas|libamdhip64|\+rocm\d|\brocm version|"
-    r"amd radeon|amd instinct|\bgfx(?:9|1[0-2])\w{1,3}\b|rocblas_status|torch_use_hip_dsa|hipblas_status|/opt/rocm"
+    r"\bhip error|\bhiperror\w|\bmiopen(?:status|(?:\(hip\))?: ?error| error)|librocblas|libamdhip64|\+rocm\d|"
+    r"\brocm version|amd radeon|amd instinct|\bgfx(?:9|1[0-2])\w{1,3}\b|rocblas_status|torch_use_hip_dsa|"
+    r"hipblas_status|/opt/rocm"
 )
 _OTHER: Final = re.compile(r"torch[-_]npu|vllm[-_]ascend|\bascendcl\b|torch[-_]mlu|torch[-_]musa|habana|torch[-_]xla")
 _INTEL: Final = re.compile(r"intel\(r\) arc|\+xpu\b|xpu backend|intel_extension_for_pytorch|ur_result_error")
@@ -52,7 +53,8 @@ _NVIDIA: Final = re.compile(r"nvidia|geforce|\bcuda error|nvcc|ptxas|nvrtc|\brtx
 _WINDOWS: Final = re.compile(r"\b[a-z]:\\|\bwinerror\b|site-packages\\|\.pyd\b|windows-\d|\bmsvc\b")
 _LINUX: Final = re.compile(r"/(?:usr|home|root|opt|workspace|tmp|mnt)/|\.so\b|x86_64-linux")
 _TORCH: Final = re.compile(
-    r"\b(?:py)?torch(?:\.__version__)?(?: version)?[ :=]{1,4}v?(\d\.\d{1,2}\.\d{1,2}[\w.]{0,16})?\+?(cu\d{2,3}|cpu|rocm[\d.]{1,5})?\b"
+    r"\b(?:py)?torch(?:\.__version__)?(?: version)?[ :=]{1,4}v?"
+    r"(\d\.\d{1,2}\.\d{1,2}[\w.]{0,16})?\+?(cu\d{2,3}|cpu|rocm[\d.]{1,5})?\b"
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 __all__ = ["started_at"]
 
@@ -23,29 +24,28 @@ def started_at() -> float | None:
             return _from_proc()
         if sys.platform == "win32":
             return _from_windows()
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError, AttributeError):  # a Python or a sandbox that lacks a part of it
         pass
     return None
 
 
 def _from_proc() -> float:
-    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - a process that crashes need not load pathlib for it
-        # The command's name stands in brackets and may hold spaces and brackets itself.
-        fields = file.read().rpartition(b")")[2].split()
+    # The command's name stands in brackets and may hold spaces and brackets itself.
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
     ticks = int(fields[_TICKS_FIELD]) + 1
     running = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return time.time() - running
 
 
-def _from_windows() -> float:
-    if sys.platform != "win32":
-        raise OSError("Windows only")
-    import ctypes  # noqa: PLC0415 - where it is needed
+if sys.platform == "win32":
 
-    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
-    creation, exit_, kernel, user = (ctypes.c_uint64() for _ in range(4))
-    pointers = [ctypes.byref(value) for value in (creation, exit_, kernel, user)]
-    if not kernel32.GetProcessTimes(ctypes.c_void_p(kernel32.GetCurrentProcess()), *pointers):
-        raise ctypes.WinError(ctypes.get_last_error())
-    return creation.value / _FILETIMES_PER_SECOND - _FILETIME_EPOCH
+    def _from_windows() -> float:
+        import ctypes  # noqa: PLC0415 - where it is needed
+
+        kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel32.GetCurrentProcess.restype = ctypes.c_void_p
+        creation, exit_, kernel, user = (ctypes.c_uint64() for _ in range(4))
+        pointers = [ctypes.byref(value) for value in (creation, exit_, kernel, user)]
+        if not kernel32.GetProcessTimes(ctypes.c_void_p(kernel32.GetCurrentProcess()), *pointers):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return creation.value / _FILETIMES_PER_SECOND - _FILETIME_EPOCH

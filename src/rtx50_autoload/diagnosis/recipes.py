@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.knowledge import read_tables
@@ -12,15 +13,25 @@ from rtx50_autoload.knowledge import read_tables
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TEXTS", "Build", "Recipe", "build_of", "load_builds", "load_plans", "load_recipes"]
+__all__ = [
+    "TEXTS",
+    "Build",
+    "Recipe",
+    "build_of",
+    "load_builds",
+    "load_naming_categories",
+    "load_plans",
+    "load_recipes",
+]
 
+_FOLDERS_OF_PACKAGES: Final = ("site-packages", "dist-packages")
 #: The texts of a step. All but `step` and `commands` may take other words where a fact holds.
 TEXTS: Final = ("step", "why", "changes", "check")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One step as it is written down, with placeholders; what its fields mean stands at the head of `steps.toml`."""
+    """One step as it is written down, with placeholders; what its fields mean stands at the head of `plans.toml`."""
 
     id: str
     step: str
@@ -65,13 +76,15 @@ class Build:
 
 @cache
 def load_recipes() -> Mapping[str, Recipe]:
-    """Read `steps.toml`.
+    """Read the files in `steps`.
 
     Raises:
-        TypeError: a key of the file is unknown or missing (the tests read the file, so a release's is sound).
+        TypeError: a key of a file is unknown or missing (the tests read the files, so a release's are sound).
 
     """
-    return {name: _recipe(name, entry) for name, entry in read_tables(__package__, "steps.toml")["step"].items()}
+    names = sorted(file.name for file in files(__package__).joinpath("steps").iterdir())
+    tables = [read_tables(__package__, f"steps/{name}")["step"] for name in names if name.endswith(".toml")]
+    return {name: _recipe(name, entry) for table in tables for name, entry in table.items()}
 
 
 @cache
@@ -92,16 +105,27 @@ def load_builds() -> tuple[Build, ...]:
     return tuple(_build(entry) for entry in read_tables(__package__, "builds.toml")["library"])
 
 
+@cache
+def load_naming_categories() -> frozenset[str]:
+    """Read from `plans.toml` in which categories the text names the GPU in question."""
+    return frozenset(read_tables(__package__, "plans.toml")["names_gpu"])
+
+
 def build_of(name: str) -> Build | None:
     """Find a library by what it is called; None where nothing is known of it.
 
     Args:
-        name: a distribution, a module, or the path of a binary below a folder of packages.
+        name: a distribution, a module, or the path of a binary.
 
     """
-    parts = [name, *re.split(r"[/\\]", name), name.partition(".")[0]]
-    normalised = [re.sub(r"[-_. ]+", "-", part.strip()).lower() for part in parts]
-    return next((build for part in normalised for build in load_builds() if build.name.fullmatch(part)), None)
+    parts = re.split(r"[/\\]", name)
+    folders = [at for at, part in enumerate(parts) if part in _FOLDERS_OF_PACKAGES]
+    # Folders above those of packages are named by anyone.
+    first = folders[-1] + 1 if folders else len(parts) - 1 if parts[0] in ("", ".", "~") else 0
+    relevant = parts[first:]
+    called = [name, *relevant, *(part.partition(".")[0] for part in relevant)]
+    normalised = [re.sub(r"[^a-z0-9]+", "-", each.lower()).strip("-") for each in called]
+    return next((build for each in normalised for build in load_builds() if build.name.fullmatch(each)), None)
 
 
 def _recipe(name: str, entry: dict[str, Any]) -> Recipe:
@@ -118,8 +142,9 @@ def _with_commands(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _build(entry: dict[str, Any]) -> Build:
     name = re.compile(entry.pop("name"))
-    steps = _lists(entry.pop("steps"))
-    return Build(name=name, package=entry.pop("package", None), steps=steps, fit=tuple(entry.pop("fit")), **entry)
+    steps = _lists(entry.pop("steps", {}))
+    fit = tuple(entry.pop("fit", ()))
+    return Build(name=name, package=entry.pop("package", None), steps=steps, fit=fit, **entry)
 
 
 def _lists(by_kind: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:

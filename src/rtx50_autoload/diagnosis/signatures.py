@@ -59,6 +59,8 @@ class Signature:
     unless: tuple[re.Pattern[str], ...]
     outcomes: tuple[Outcome, ...]
     sources: tuple[str, ...]
+    #: Empty where no package is at fault, None where the text tells.
+    culprit: str | None
 
 
 @cache
@@ -82,6 +84,7 @@ def _signature(  # noqa: PLR0913 - the keys of the file
     sources: list[str],
     rank: str = "error",
     unless: tuple[str, ...] = (),
+    culprit: str | None = None,
 ) -> Signature:
     return Signature(
         id,
@@ -89,10 +92,11 @@ def _signature(  # noqa: PLR0913 - the keys of the file
         tuple(map(re.compile, unless)),
         tuple(_outcome(**{"rank": rank, **entry}) for entry in outcome),
         tuple(sources),
+        culprit,
     )
 
 
-def _outcome(
+def _outcome(  # noqa: PLR0913 - the keys of the file
     *, category: str, cause: str, confidence: float, rank: str, when: tuple[str, ...] = (), asks: tuple[str, ...] = ()
 ) -> Outcome:
     return Outcome(category, cause, confidence, RANKS[rank], tuple(map(parse_condition, when)), tuple(asks))

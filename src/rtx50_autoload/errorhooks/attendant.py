@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import _rtx50_autoload_importlib_bootstrap as hook
 
 from . import note
+from .links import linked
 from .telltales import concerns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import FrameType
 
     from rtx50_autoload.diagnosis.diagnosis import Diagnosis
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Attendant", "Finding"]
 
-# How many errors are linked by "During handling of the above exception …" and by groups before we stop looking.
-_MOST_LINKED = 32
 # Innermost frames that a diagnosis is given.
 _MOST_FRAMES = 40
 # Errors whose text is another one each time would cost a diagnosis each time.
 _MOST_REMEMBERED = 256
+# Characters of its text that an error is known by; a compiler's whole output may be part of it.
+_LONGEST_KEY = 1000
+# Characters kept of each end of an error's text, for the question to an assistant.
+_HALF = 20_000
 # Other threads that meet an error meanwhile wait for one diagnosis, and no longer than this.
 _LONGEST_WAIT = 10.0
 
@@ -41,7 +44,7 @@ class Finding:
     """A diagnosis that says something, and where it was recorded.
 
     Attributes:
-        text: the error's, as it was diagnosed.
+        text: the error's; of a long one, its ends.
         situation: what was known of the machine.
         incident: its id; None where it could not be recorded.
         speaks: whether this process tells of it: one of a job does.
@@ -82,11 +85,11 @@ class Attendant:
         if error is None or not self.active:
             return None
         try:
-            linked = list(_linked(error))
-            noted = next(filter(note.is_noted, linked), None)
+            candidates = list(linked(error))
+            noted = next(filter(note.is_noted, candidates), None)
             if noted is not None:
                 return self._found_before(noted)
-            for candidate in linked:
+            for candidate in candidates:
                 if concerns(candidate):
                     found = self._note(candidate, _innermost_module(candidate), lambda: _raised_text(error))
                     if found is not None:
@@ -125,18 +128,18 @@ class Attendant:
             exception_type=exception_type,
             redact=lambda told: redact(told).text,
         )
-        return Finding(diagnosis, text, self._situation, recorded.incident_id, recorded.speaks)
+        return Finding(diagnosis, _both_ends(text), self._situation, recorded.incident_id, recorded.speaks)
 
     def _found_before(self, error: BaseException) -> Finding | None:
         """Give what was found of an error that has its note; where it was created may be another place."""
-        known = (type(error), str(error))
+        known = _known_by(error)
         return next((found for key, found in self._remembered.items() if key[:2] == known and found is not None), None)
 
     def _note(self, error: BaseException, module: str | None, text: Callable[[], str]) -> Finding | None:
         """Put a note on an error; give the diagnosis, None where it says nothing about it."""
         if getattr(self._here, "busy", False):  # an error of our own work
             return None
-        key = (type(error), str(error), module)
+        key = (*_known_by(error), module)
         if key not in self._remembered:
             self._here.busy = True
             # A lock that is held by a thread that no longer runs, as after a fork, must not stop the program.
@@ -145,8 +148,11 @@ class Attendant:
                 if key not in self._remembered:
                     if len(self._remembered) >= _MOST_REMEMBERED:
                         return None
-                    self._remembered[key] = None  # also where the next line fails: not tried again
-                    self._remembered[key] = self.find(text(), type(error).__name__)
+                    found = None
+                    try:
+                        found = self.find(text(), type(error).__name__)
+                    finally:  # what fails is not tried again
+                        self._remembered[key] = found
             finally:
                 self._here.busy = False
                 if held:
@@ -157,22 +163,15 @@ class Attendant:
         return found
 
 
-def _linked(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and those that a traceback shows with it, the error itself first."""
-    waiting: list[BaseException] = [error]
-    seen: set[int] = set()
-    while waiting and len(seen) < _MOST_LINKED:
-        current = waiting.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        members: Any = getattr(current, "exceptions", ())
-        if isinstance(members, (list, tuple)):  # an ExceptionGroup, or what looks like one
-            waiting += [member for member in members if isinstance(member, BaseException)]
-        before = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-        if before is not None:
-            waiting.append(before)
+def _known_by(error: BaseException) -> tuple[type, str]:
+    return type(error), str(error)[:_LONGEST_KEY]
+
+
+def _both_ends(text: str) -> str:
+    """Keep the first and the last lines of a long text: what fails first, and what fails last."""
+    if len(text) <= 2 * _HALF:
+        return text
+    return f"{text[:_HALF].rpartition(chr(10))[0]}\n{text[-_HALF:].partition(chr(10))[2]}"
 
 
 def _is_torch(module: str | None) -> bool:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import _rtx50_autoload_importlib_bootstrap as hook
 from rtx50_autoload.masquerading.patch import AttributePatch
 
 from . import note
+from .links import linked
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -37,10 +39,11 @@ def notebook_patches(attendant: Attendant, interactiveshell: ModuleType) -> list
         lines = format_(self, *arguments, **options)
         # The second argument; its name is another one in each major version.
         error = next((value for value in (*arguments, *options.values()) if isinstance(value, BaseException)), None)
-        ours = None if error is None else note.our_note(error)
-        if ours is not None and isinstance(lines, list) and not any(ours in str(line) for line in lines):
-            lines = [*lines, ours]
-        return lines
+        try:
+            return _with_notes(lines, error) if isinstance(lines, list) and error is not None else lines
+        except Exception as fault:  # noqa: BLE001 - the traceback is to be seen
+            hook.record(fault)
+            return lines
 
     return [
         AttributePatch("IPython.InteractiveShell._get_exc_info", shell, "_get_exc_info", _get_exc_info),
@@ -48,3 +51,10 @@ def notebook_patches(attendant: Attendant, interactiveshell: ModuleType) -> list
             "IPython.AutoFormattedTB.structured_traceback", formatter, "structured_traceback", structured_traceback
         ),
     ]
+
+
+def _with_notes(lines: list[Any], error: BaseException) -> list[Any]:
+    """Add the notes of an error, and of those that older versions do not show at all, where they are missing."""
+    notes = {note.our_note(one): None for one in linked(error)}
+    shown = "\n".join(map(str, lines))
+    return [*lines, *(ours for ours in notes if ours is not None and ours not in shown)]

@@ -11,6 +11,7 @@ from rtx50_autoload import voice
 from rtx50_autoload.masquerading.patch import AttributePatch
 
 from . import note
+from .links import linked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,5 +64,6 @@ def _offer(found: Finding) -> None:
 def _say_note(error: BaseException | None, shown_by: Callable[..., Any], pythons_own: Callable[..., Any]) -> None:
     """Say what Python's own hook leaves out: on 3.10 it is written in C and knows no notes."""
     if sys.version_info < (3, 11) and shown_by is pythons_own and error is not None:
-        for line in (note.our_note(error) or "").splitlines():
-            voice.say(line.removeprefix(note.PREFIX))
+        for one in linked(error):
+            for line in (note.our_note(one) or "").splitlines():
+                voice.say(line.removeprefix(note.PREFIX))

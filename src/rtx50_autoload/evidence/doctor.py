@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload import __version__
-from rtx50_autoload.evidence import environment
+from rtx50_autoload.evidence.environment import examination
 from rtx50_autoload.evidence.finding import Severity
 from rtx50_autoload.evidence.inventory import take_inventory
 from rtx50_autoload.evidence.library_findings import library_findings
@@ -91,7 +91,7 @@ def examine(
     survey = survey_devices()
     judged_for = subjects(survey, device, driver)
     inventory = take_inventory(judged_for, cache, reader)
-    surroundings = environment.examine(survey)
+    surroundings = examination.examine(survey)
     said = {finding.id for finding in surroundings.findings}
     found = [
         *(one for one in library_findings(inventory.libraries) if said.isdisjoint(_SAID_BETTER.get(one.id, ()))),

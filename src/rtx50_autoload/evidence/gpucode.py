@@ -85,7 +85,10 @@ def read_gpu_code(source: Source) -> GpuCode | None:
         OSError: the bytes cannot be read; unlike a problem this says nothing of the binary.
 
     """
-    format_ = binary_format(source.read(0, min(_MAGIC_SIZE, source.size)))
+    try:
+        format_ = binary_format(source.read(0, min(_MAGIC_SIZE, source.size)))
+    except MalformedError:
+        return None  # files of /sys say that they are longer than they are
     if format_ is None:
         return None
     try:

@@ -104,8 +104,11 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _leads_out_of(root: Path, link: Path) -> bool:
-    target = Path(os.path.realpath(link))
-    return target.is_file() and not target.is_relative_to(root)
+    try:
+        target = Path(os.path.realpath(link))
+        return target.is_file() and not target.is_relative_to(root)
+    except OSError:
+        return False  # some of /proc, and what lies in folders of others, may not even be looked at
 
 
 def scan(paths: Iterable[Path], target: Target, cache: ImageCache | None = None) -> Iterator[ScanResult]:

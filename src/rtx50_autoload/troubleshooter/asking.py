@@ -122,7 +122,7 @@ class _Asking:
         # The folder's name is ours alone: some assistants keep the question under it.
         name = f"rtx50-ask-{secrets.token_hex(8)}"
         with TemporaryDirectory(prefix="rtx50-", ignore_cleanup_errors=True) as top:
-            self._cwd, self._files, self._temporary = (Path(top, part) for part in (name, "files", "temporary"))
+            self._cwd, self._files, self._temporary = (Path(top, part) for part in (name, "files", "tmp"))
             for folder in (self._cwd, self._files, self._temporary):
                 folder.mkdir()
             for file, content in program.files.items():
@@ -272,7 +272,7 @@ class _Asking:
     def _left(self) -> tuple[str, ...]:
         """Tell what the assistant has written into the folders that it was given, before they are removed."""
         return tuple(
-            f"{path.relative_to(folder.parent).as_posix()} ({path.lstat().st_size} bytes)"
+            f"{clean(path.relative_to(folder.parent).as_posix())} ({path.lstat().st_size} bytes)"
             for folder in (self._cwd, self._temporary)
             for path in sorted(folder.rglob("*"))
             if not path.is_dir()

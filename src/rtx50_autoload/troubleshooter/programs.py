@@ -57,8 +57,9 @@ def not_usable(program: Program, version: str) -> tuple[str, str] | None:
     """Tell why a version cannot be asked and what to do; None where it can."""
     if within(version, program.versions):
         return None
+    name = f"{program.title} {version}"
     return (
-        f"{program.title} {version} cannot be kept from acting on your machine: that takes {program.versions}.",
+        f"{name} is not known to be kept from acting on your machine; versions {program.versions} are.",
         program.update,
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.capability import parse_capability
 from rtx50_autoload.evidence import arch
@@ -15,25 +16,29 @@ if TYPE_CHECKING:
 __all__ = [
     "TorchBuild",
     "build_for",
+    "cuda_of",
     "driver_branch",
     "index_url",
-    "is_cuda",
     "newest_driver",
+    "oldest_capability",
     "oldest_driver",
     "serves",
 ]
 
-#: From here on the driver decides, not minor version compatibility: older drivers do not know the GPU.
-_FIRST_NEW = (10, 0)
+_CUDA_VARIANT: Final = re.compile(r"cu(\d{1,2})(\d)")
+#: No variant older than those that are written down has code for a GPU from here on.
+_FIRST_NEW: Final = (10, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TorchBuild:
-    """One of torch's variants: where it lies, and the driver branch that it needs on the GPU in question."""
+    """One of torch's variants: where it lies, and the driver branch that it needs."""
 
     cuda: CudaVersion
     driver: int
     url: str
+    #: The capability whose code in it the GPU runs: 12.0 for a GPU of 12.1.
+    code: Capability
 
 
 def build_for(capability: Capability, branch: int | None) -> TorchBuild | None:
@@ -47,29 +52,31 @@ def build_for(capability: Capability, branch: int | None) -> TorchBuild | None:
         None where no build has code for the GPU.
 
     """
-    builds = [_build(row, capability) for row in knowledge("versions")["index"] if _holds(row, capability)]
+    builds = [
+        TorchBuild(parse_version(row["cuda"]), row["driver"], row["url"], code)
+        for row in knowledge("versions")["index"]
+        if (code := _code_for(row, capability))
+    ]
     fitting = (build for build in builds if branch is not None and build.driver <= branch)
     return next(fitting, builds[-1] if builds else None)
 
 
-def is_cuda(variant: str) -> bool:
-    """Tell whether a variant, ``"cu128"``, is one for CUDA."""
-    return variant.startswith("cu") and variant[2:].isdigit()
+def cuda_of(variant: str | None) -> CudaVersion | None:
+    """Give the CUDA version of a variant, ``(12, 8)`` for ``"cu128"``; None where it is not one for CUDA."""
+    match = _CUDA_VARIANT.fullmatch(variant or "")
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def serves(variant: str, capability: Capability) -> bool | None:
     """Tell whether the wheels of a variant, ``"cu128"``, hold code for a GPU; None where nothing is known of it."""
-    if not is_cuda(variant):
+    cuda = cuda_of(variant)
+    if cuda is None:
         return False
-    rows = knowledge("versions")["index"]
-    known = next((row for row in rows if row["url"].endswith(f"/{variant}")), None)
-    if known:
-        return _holds(known, capability)
-    # The variants between and after the known ones hold what their neighbours hold.
-    cuda = int(variant[2:-1]), int(variant[-1])
-    if capability >= _FIRST_NEW:
-        return cuda >= min(parse_version(row["cuda"]) for row in rows if _holds(row, capability))
-    return None
+    # A variant that is not written down holds what the next older one holds.
+    row = next((row for row in knowledge("versions")["index"] if parse_version(row["cuda"]) <= cuda), None)
+    if row is None:
+        return False if capability >= _FIRST_NEW else None
+    return _code_for(row, capability) is not None
 
 
 def index_url(variant: str) -> str:
@@ -82,6 +89,11 @@ def newest_driver() -> int:
     """Give the driver branch that carries every build on every GPU."""
     drivers: list[int] = [row["driver"] for row in knowledge("versions")["index"]]
     return max(drivers)
+
+
+def oldest_capability() -> Capability:
+    """Give the oldest compute capability that any build has code for."""
+    return min(parse_capability(text) for row in knowledge("versions")["index"] for text in row["capabilities"])
 
 
 def oldest_driver(cuda: int) -> int | None:
@@ -97,14 +109,6 @@ def driver_branch(version: str | None) -> int | None:
         return None
 
 
-def _holds(row: dict[str, Any], capability: Capability) -> bool:
-    newest = parse_capability(row["newest"])
-    # A newer minor version of the same generation runs the code of the older ones.
-    return parse_capability(row["oldest"]) <= capability and capability[0] <= newest[0]
-
-
-def _build(row: dict[str, Any], capability: Capability) -> TorchBuild:
-    cuda = parse_version(row["cuda"])
-    compatible = oldest_driver(cuda[0])
-    driver = row["driver"] if capability >= _FIRST_NEW or compatible is None else compatible
-    return TorchBuild(cuda, driver, row["url"])
+def _code_for(row: dict[str, Any], capability: Capability) -> Capability | None:
+    held = map(parse_capability, row["capabilities"])
+    return max((each for each in held if each[0] == capability[0] and each <= capability), default=None)

@@ -14,12 +14,14 @@ from rtx50_autoload.knowledge import read_tables
 from rtx50_autoload.troubleshooter.redaction import Identity, placeholders, redact
 
 from .extract import LANGUAGES
+from .lines import commands, plain
 from .unicode_tricks import tricks
+from .unknown import functions_of, unknown_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .extract import Language, Script
+    from .extract import Script
 
 __all__ = ["DangerRule", "Finding", "Severity", "findings", "load_danger_rules"]
 
@@ -101,17 +103,26 @@ def findings(script: Script) -> tuple[Finding, ...]:
     for number, line in enumerate(script.text.split("\n"), start=1):
         found += [Finding(number, id_, "danger", f"It holds {what}.") for id_, what in tricks(line)]
         found += _what_redaction_knows(number, line)
-    for number, line in _commands(script.text, language):
+    functions = functions_of(script.text)
+    # What stands in a here-document is text, of which nothing says where it ends.
+    is_text = False
+    for number, line in commands(script.text, language):
         if len(line) > _LONGEST_LINE:
             what = f"It is longer than {_LONGEST_LINE} characters: too long to be read."
             found.append(Finding(number, "long-line", "danger", what))
         # A pattern may take time with the square of a line's length.
-        views = {line[:_LONGEST_LINE], _plain(line[:_LONGEST_LINE])}
+        views = {line[:_LONGEST_LINE], plain(line[:_LONGEST_LINE])}
         found += [
             Finding(number, rule.id, rule.severity, rule.what)
             for rule in rules
             if any(rule.pattern.search(view) for view in views)
         ]
+        if language.id == "bash" and not is_text:
+            found += [
+                Finding(number, "unknown-command", "note", f"Calls `{command}`, which these patterns know nothing of.")
+                for command in unknown_commands(line[:_LONGEST_LINE], functions)
+            ]
+        is_text |= "<<" in line
     return tuple(sorted(dict.fromkeys(found), key=lambda finding: (finding.line, finding.severity)))
 
 
@@ -123,41 +134,3 @@ def _what_redaction_knows(number: int, line: str) -> Iterator[Finding]:
         yield Finding(number, "placeholder", "danger", what)
     elif redact(line, Identity()).counts.keys() - _NO_SECRETS:
         yield Finding(number, "secret-inside", "danger", "It holds what looks like a password, key or token.")
-
-
-def _commands(text: str, language: Language) -> Iterator[tuple[int, str]]:
-    """Give each line with what it is continued by, and the number that it begins at; comments are left out.
-
-    A line that looks like a comment is none where a quotation mark may still be open, or a here-document runs.
-    """
-    quotes = 0
-    here_document = False
-    pending: list[str] = []
-    first = 1
-    lines = text.split("\n")
-    for number, line in enumerate(lines, start=1):
-        stripped = line.strip()
-        may_be_text = quotes % 2 or here_document
-        if not pending and not may_be_text and stripped.lower().startswith((f"{language.comment} ", "#!")):
-            continue
-        if not pending and stripped in {"", language.comment}:
-            continue
-        quotes += line.count('"') + line.count("'")
-        here_document |= "<<" in line
-        if not pending:
-            first = number
-        goes_on = stripped.endswith((language.continuation, "|", "&&", "||"))
-        following = lines[number].lstrip() if number < len(lines) else ""
-        if goes_on or following.startswith(("|", "&&")):
-            pending.append(stripped.removesuffix(language.continuation))
-            continue
-        yield first, " ".join([*pending, stripped])
-        pending = []
-    if pending:
-        yield first, " ".join(pending)
-
-
-def _plain(line: str) -> str:
-    r"""Undo what a shell undoes before it looks for the command: `r''m`, `\rm`, `"rm"`, `rm${IFS}-rf`, `r^m`."""
-    spaced = re.sub(r"\$\{?IFS\}?", " ", line)
-    return re.sub(r"""\\(?=[A-Za-z-])|["'`^]""", "", spaced)

@@ -31,6 +31,11 @@ __all__ = ["Outcome", "ScriptNotRunnableError", "command", "run"]
 # How long what was interrupted may take to end by itself.
 _GRACE: Final = 3.0
 
+# How often it is looked whether the person has interrupted it.
+_LOOK: Final = 0.1
+
+# Lines of a private key; what never ends is none.
+_LONGEST_KEY: Final = 200
 _KEY_BEGINS: Final = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY")
 
 
@@ -100,10 +105,13 @@ def run(saved: SavedScript, show: Callable[[str], None]) -> Outcome:
     log = saved.path.with_name(f"{saved.id}-{started:%Y%m%dT%H%M%S%f}.log")
     try:
         with open_private(log) as descriptor:
-            writer = _Log(descriptor, show)
+            writer = _Log(descriptor)
             writer.note(f"{started.isoformat()} {saved.path.name}, written by {saved.assistant}")
-            exit_code, is_interrupted = _run(call, writer)
+            with _interruption() as interruption:
+                exit_code = _run(call, writer, show, interruption)
+            is_interrupted = interruption.is_set()
             writer.note("interrupted" if is_interrupted else f"exit code {exit_code}")
+            writer.close()
     except OSError as error:
         if isinstance(error, RTX50Error):
             raise
@@ -112,27 +120,31 @@ def run(saved: SavedScript, show: Callable[[str], None]) -> Outcome:
 
 
 class _Log:
-    """Gives each line to the person as it is, and redacted to the file."""
+    """What a script says, redacted, in a file."""
 
-    def __init__(self, descriptor: int, show: Callable[[str], None]) -> None:
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._show = show
         # Lines of a private key, which is known as one only as a whole.
         self._held: list[str] = []
 
     def line(self, line: str) -> None:
-        self._show(line)
+        """Take a line of the script's output."""
         if self._held or _KEY_BEGINS.search(line):
             self._held.append(line)
-            if "-----END" not in line:
+            if "-----END" not in line and len(self._held) < _LONGEST_KEY:
                 return
         self._write("".join(self._held) or line)
         self._held = []
 
     def note(self, text: str) -> None:
+        """Write a line of our own."""
         self._write("".join(self._held))
         self._held = []
         self._write(f"# {text}\n")
+
+    def close(self) -> None:
+        """Write nothing more, whoever still reads from the script."""
+        self._descriptor = -1
 
     def _write(self, text: str) -> None:
         view = memoryview(redact(text).text.encode("utf-8", "replace"))
@@ -140,7 +152,7 @@ class _Log:
             view = view[os.write(self._descriptor, view) :]
 
 
-def _run(call: list[str], log: _Log) -> tuple[int, bool]:
+def _run(call: list[str], log: _Log, show: Callable[[str], None], interruption: threading.Event) -> int:
     process = subprocess.Popen(  # noqa: S603 - what a person has agreed to
         call,
         env=_environment(),
@@ -153,28 +165,26 @@ def _run(call: list[str], log: _Log) -> tuple[int, bool]:
         start_new_session=sys.platform != "win32",
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
-    reader = threading.Thread(target=_read, args=(process, log), daemon=True)
+    reader = threading.Thread(target=_read, args=(process, log, show), daemon=True)
     reader.start()
-    is_interrupted = False
-    try:
-        with _ending_is_an_interrupt():
-            exit_code = process.wait()
-    except KeyboardInterrupt:
-        is_interrupted = True
-        exit_code = _end(process)
-    finally:
-        _end(process)
-        # What has left the group may keep the pipe open for ever.
-        reader.join(_GRACE)
-    return exit_code, is_interrupted
+    while process.poll() is None and not interruption.is_set():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK)
+    exit_code = _end(process)
+    # What has left the group may keep the pipe open for ever.
+    reader.join(_GRACE)
+    return exit_code
 
 
-def _read(process: subprocess.Popen[str], log: _Log) -> None:
+def _read(process: subprocess.Popen[str], log: _Log, show: Callable[[str], None]) -> None:
     # The log's disk may fill up: the script goes on, and is read, so that it does not wait for ever.
     with contextlib.suppress(ValueError):
         for line in process.stdout or ():
             with contextlib.suppress(OSError):
                 log.line(line)
+            # The terminal may be gone.
+            with contextlib.suppress(OSError):
+                show(line)
 
 
 def _environment() -> dict[str, str]:
@@ -188,16 +198,16 @@ def _environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _ending_is_an_interrupt() -> Iterator[None]:
-    """Treat the end of the terminal and of this process like Ctrl-C: the script would outlive both."""
+def _interruption() -> Iterator[threading.Event]:
+    """Give what is set by Ctrl-C and by the end of the terminal or of this process: the script would outlive them.
 
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, interrupt) for number in (getattr(signal, name) for name in names)}
+    An exception could come at any place, also where the script has just been started and nobody knows of it yet.
+    """
+    event = threading.Event()
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, lambda *_: event.set()) for number in numbers}
     try:
-        yield
+        yield event
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""The facts as tools for assistants that speak the Model Context Protocol."""
