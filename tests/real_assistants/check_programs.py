@@ -184,7 +184,8 @@ class Place:
         program = found.assistant
         arguments = list(program.arguments if guarded else self.rig.unguarded)
         if not guarded:
-            program = replace(program, set={})
+            # opencode's tools are taken away by variables.
+            program = replace(program, set={key: text for key, text in program.set.items() if "deny" not in text})
         arguments[-1:-1] = [self._filled_in(argument, url) for argument in self.rig.arguments]
         return replace(found, assistant=replace(program, arguments=tuple(arguments)))
 
