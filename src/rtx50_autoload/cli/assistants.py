@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from rtx50_autoload.cli.exit_codes import FINDING, OK
@@ -56,5 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show_assistants(found, chosen)
     choosing = choice(found, chosen)
+    for missing in choosing.missing.values():
+        print(f"rtx50-autoload: {missing}", file=sys.stderr)  # noqa: T201
     able = found if not chosen or choosing.is_nobody else [each.found for each in choosing.assistants]
     return OK if any(each.ready is not False for each in able) else FINDING
