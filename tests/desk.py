@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import subprocess
 import sys
@@ -11,9 +10,13 @@ import time
 from typing import TYPE_CHECKING
 
 import rig
+from terminal import at_terminal
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from terminal import Terminal
 
 #: How long a question may take to come, on a machine that does much else.
 PATIENCE = 120.0
@@ -33,11 +36,6 @@ It prints mended.
 ## If it fails
 Ask again.
 """
-
-#: Makes the terminal on stdin the one that Ctrl+C comes from, and becomes the program that follows.
-_TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-)
 
 
 def questions(folder: Path) -> list[str]:
@@ -123,11 +121,11 @@ class Desk:
             timeout=rig.TIMEOUT,
         )
 
-    def sit_down(self, *arguments: str, **more: str) -> Terminal:
-        """Start the environment's Python at a terminal."""
-        return Terminal([str(self.venv.python), *arguments], self.environment(**more), self.home)
+    def sit_down(self, *arguments: str, **more: str) -> AbstractContextManager[Terminal]:
+        """Start the environment's Python at a terminal, a wide one, so that no sentence is folded."""
+        return at_terminal(self.venv, self.venv.python, *arguments, env={**self.variables, **more}, columns=250)
 
-    def command(self, *arguments: str, **more: str) -> Terminal:
+    def command(self, *arguments: str, **more: str) -> AbstractContextManager[Terminal]:
         """Start the command at a terminal."""
         return self.sit_down("-m", "rtx50_autoload", *arguments, **more)
 
@@ -140,66 +138,3 @@ class Desk:
         """Forget all that was recorded, answered and chosen."""
         shutil.rmtree(self.home)
         self.home.mkdir()
-
-
-class Terminal:
-    """A terminal with a program in it; used as a context manager, which ends the program."""
-
-    def __init__(self, command: list[str], environment: dict[str, str], folder: Path) -> None:
-        self.seen = ""
-        self._read_to = 0
-        self._leader, follower = os.openpty()
-        # Wide, so that no sentence is folded.
-        import fcntl  # noqa: PLC0415 - only where there are such terminals
-        import struct  # noqa: PLC0415
-        import termios  # noqa: PLC0415
-
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 250, 0, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _TAKE_TERMINAL, *command],
-            stdin=follower,
-            stdout=follower,
-            stderr=follower,
-            env={**environment, "TERM": "dumb"},
-            cwd=folder,
-            start_new_session=True,
-        )
-        os.close(follower)
-
-    def __enter__(self) -> Terminal:  # noqa: PYI034 - `typing` has `Self` from 3.11 on
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._leader)
-
-    def expect(self, text: str) -> None:
-        """Wait until the program has printed a text, after what was waited for before."""
-        deadline = time.monotonic() + PATIENCE
-        while text not in self.seen[self._read_to :]:
-            assert time.monotonic() < deadline, self.seen
-            assert self._read(), f"{text!r} is not in\n{self.seen}"
-        self._read_to = self.seen.index(text, self._read_to) + len(text)
-
-    def type(self, keys: str) -> None:
-        os.write(self._leader, keys.encode())
-
-    def end(self) -> int:
-        """Wait for the program's end, and give its exit code."""
-        deadline = time.monotonic() + PATIENCE
-        while self._read():
-            assert time.monotonic() < deadline, self.seen
-        return self.process.wait(PATIENCE)
-
-    def _read(self) -> bool:
-        ready, _, _ = select.select([self._leader], [], [], 1.0)
-        if not ready:
-            return True
-        try:
-            data = os.read(self._leader, 65536)
-        except OSError:  # nobody has the other end open any more
-            return False
-        self.seen += data.decode("utf-8", "replace").replace("\r\n", "\n")
-        return bool(data)

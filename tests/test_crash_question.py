@@ -56,8 +56,8 @@ def test_without_a_yes_nobody_is_asked_and_the_program_ends_as_it_would(desk, ke
         terminal.type(keys)
         assert terminal.end() == 1
     assert questions(llm) == []
-    assert terminal.seen.count("Ask?") == 1
-    assert terminal.seen.count("Traceback") == 1
+    assert terminal.screen.count("Ask?") == 1
+    assert terminal.screen.count("Traceback") == 1
 
 
 def test_a_yes_asks_once_and_the_next_crash_only_says_so(desk):
@@ -70,8 +70,8 @@ def test_a_yes_asks_once_and_the_next_crash_only_says_so(desk):
         assert terminal.end() == 1
     with at_terminal(desk, RTX50_ASSISTANT="llm") as terminal:
         assert terminal.end() == 1
-    assert "llm was asked about this error on" in terminal.seen
-    assert "Ask?" not in terminal.seen
+    assert "llm was asked about this error on" in terminal.screen
+    assert "Ask?" not in terminal.screen
     assert len(questions(llm)) == 1
 
 
@@ -83,8 +83,8 @@ def test_a_no_is_kept_so_that_the_same_crash_does_not_ask_again(desk):
         assert terminal.end() == 1
     with at_terminal(desk, RTX50_ASSISTANT="llm") as terminal:
         assert terminal.end() == 1
-    assert "Ask?" not in terminal.seen
-    assert "you have said no. Run: rtx50-autoload troubleshoot --incident" in terminal.seen
+    assert "Ask?" not in terminal.screen
+    assert "you have said no. Run: rtx50-autoload troubleshoot --incident" in terminal.screen
 
 
 def test_with_nobody_chosen_the_question_is_which_one(desk):
@@ -128,8 +128,8 @@ def test_here_no_question_comes_at_a_terminal(desk, variables):
     llm = desk.put("llm")
     with at_terminal(desk, **{"RTX50_ASSISTANT": "llm", **variables}) as terminal:
         assert terminal.end() == 1
-    assert f"RuntimeError: {TEXT}" in terminal.seen
-    assert "Ask?" not in terminal.seen
+    assert f"RuntimeError: {TEXT}" in terminal.screen
+    assert "Ask?" not in terminal.screen
     assert questions(llm) == []
 
 
@@ -146,7 +146,7 @@ def test_about_other_ends_nothing_is_asked(desk, code):
     desk.put("llm")
     with at_terminal(desk, code, RTX50_ASSISTANT="llm") as terminal:
         assert terminal.end() == 1
-    assert "Ask?" not in terminal.seen
+    assert "Ask?" not in terminal.screen
 
 
 def test_a_thread_asks_nothing(desk):
@@ -162,7 +162,7 @@ raise SystemExit(1)
 """
     with at_terminal(desk, code, RTX50_ASSISTANT="llm") as terminal:
         assert terminal.end() == 1
-    assert "Ask?" not in terminal.seen
+    assert "Ask?" not in terminal.screen
 
 
 def test_a_program_in_the_background_is_not_stopped_by_a_question(desk):
@@ -174,15 +174,15 @@ raise SystemExit(background.returncode)
 """
     with at_terminal(desk, code, RTX50_ASSISTANT="llm") as terminal:
         assert terminal.end() == 1
-    assert f"RuntimeError: {TEXT}" in terminal.seen
-    assert "Ask?" not in terminal.seen
+    assert f"RuntimeError: {TEXT}" in terminal.screen
+    assert "Ask?" not in terminal.screen
 
 
 def test_with_no_assistant_on_the_machine_nothing_is_said_beside_the_note(desk):
     with at_terminal(desk) as terminal:
         assert terminal.end() == 1
-    assert "Ask?" not in terminal.seen
-    assert ours_after_the_note(terminal.seen) == []
+    assert "Ask?" not in terminal.screen
+    assert ours_after_the_note(terminal.screen) == []
 
 
 def test_without_a_terminal_the_note_is_all_that_is_said(desk):
@@ -200,6 +200,19 @@ def test_auto_asks_and_says_where_the_question_goes(desk):
     assert TEXT in question
     assert "RTX 5090 (12.0)" in question
     assert "no_kernel_image" in question
+
+
+def test_ctrl_c_stops_the_one_that_is_asked_and_the_program_ends_as_it_would(desk):
+    llm = desk.put("llm")
+    (llm / "hang").touch()
+    with at_terminal(desk, RTX50_ASSISTANT="llm", RTX50_AI="auto") as terminal:
+        terminal.expect("Asking llm.")
+        wait_for(llm / "pids")
+        terminal.type("\x03")
+        terminal.expect("Nobody is asked any more.")
+        assert terminal.end() == 1
+    assert terminal.screen.count("Traceback") == 1
+    assert all_have_ended(llm)
 
 
 def test_auto_with_nobody_chosen_asks_nobody_and_says_so_in_one_line(desk):
@@ -234,8 +247,8 @@ raise RuntimeError({TEXT!r})
 """
     with at_terminal(desk, code, RTX50_ASSISTANT="llm") as terminal:
         assert terminal.end() == 1
-    assert "ZeroDivisionError" not in terminal.seen
-    assert f"RuntimeError: {TEXT}" in terminal.seen
+    assert "ZeroDivisionError" not in terminal.screen
+    assert f"RuntimeError: {TEXT}" in terminal.screen
 
 
 #: Waits for a line before it crashes, so that all have been started before the first one does.

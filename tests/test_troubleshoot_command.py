@@ -43,8 +43,8 @@ def test_at_a_terminal_nobody_is_asked_without_a_yes(desk, error):
             terminal.expect("Ask? [y/N/s]")
             terminal.type(keys)
             assert terminal.end() == (130 if keys == "\x03" else 0)
-        assert "What to do" in terminal.seen
-        assert "mended" not in terminal.seen
+        assert "What to do" in terminal.screen
+        assert "mended" not in terminal.screen
     assert questions(llm) == []
 
 
@@ -57,10 +57,10 @@ def test_a_yes_asks_and_the_script_is_kept_and_named_and_not_run(desk, error):
         terminal.expect("rtx50-autoload scripts show ")
         assert terminal.end() == 0
     # The diagnosis comes first, whatever comes then.
-    assert terminal.seen.index("What to do") < terminal.seen.index("It would be asked")
+    assert terminal.screen.index("What to do") < terminal.screen.index("It would be asked")
     assert len(questions(llm)) == 1
     assert not (desk.home / "ran").exists()
-    script = re.findall(r"scripts show (\w{8})", terminal.seen)[0]
+    script = re.findall(r"scripts show (\w{8})", terminal.screen)[0]
     assert 'touch "$HOME/ran"' in desk.run("scripts", "show", script).stdout
 
 
@@ -79,7 +79,7 @@ def test_what_is_shown_first_is_what_is_sent_to_the_last_character(desk, error):
         terminal.type("y\n")
         assert terminal.end() == 0
     assert questions(llm) == [shown.stdout]
-    assert all(line in terminal.seen for line in shown.stdout.splitlines())
+    assert all(line in terminal.screen for line in shown.stdout.splitlines())
 
 
 def test_the_choice_is_made_once_and_kept(desk, error):
@@ -112,7 +112,7 @@ def test_nobody_is_a_choice_too(desk, error):
         assert terminal.end() == 0
     with desk.command("troubleshoot", error) as terminal:
         assert terminal.end() == 0
-    assert "Nobody was asked: that was chosen." in terminal.seen
+    assert "Nobody was asked: that was chosen." in terminal.screen
     assert questions(llm) == []
     assert desk.run("assistants").returncode == 0
     asked = desk.run("troubleshoot", error, "--assistant", "llm", RTX50_AI="auto")
@@ -232,7 +232,7 @@ def test_at_a_terminal_a_kept_answer_is_shown_and_asking_again_takes_a_yes(desk,
             terminal.type(keys)
             assert terminal.end() == 0
         assert len(questions(llm)) == expected
-    assert "Something else." in terminal.seen
+    assert "Something else." in terminal.screen
 
 
 def test_a_script_with_a_syntax_error_goes_back_once_with_the_error(desk, error):
@@ -283,9 +283,9 @@ def test_an_answer_steers_no_terminal(desk, error):
     desk.put("llm", "\x1b]0;title\x07red \x1b[31mtext\u202e\n```bash\necho x\n```\n")
     with desk.command("troubleshoot", error, RTX50_ASSISTANT="llm", RTX50_AI="auto") as terminal:
         assert terminal.end() == 0
-    assert "red text" in terminal.seen
-    assert "title" not in terminal.seen
-    assert not re.search("\x1b|\x07|\u202e", terminal.seen)
+    assert "red text" in terminal.screen
+    assert "title" not in terminal.screen
+    assert not re.search("\x1b\\]|\x1b\\[31m|\x07|\u202e", terminal.coloured)
 
 
 @pytest.mark.parametrize("text", FOUR)
@@ -306,6 +306,7 @@ def test_ctrl_c_ends_the_assistant_and_its_children(desk, error):
     with desk.command("troubleshoot", error, RTX50_ASSISTANT="llm", RTX50_AI="auto") as terminal:
         terminal.expect("Asking llm.")
         wait_for(llm / "pids")
+        terminal.expect("llm has been thinking for 1 s; Ctrl+C stops it")
         terminal.type("\x03")
         assert terminal.end() == 130
     assert all_have_ended(llm)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final, Protocol
 
-import platformdirs
 from filelock import FileLock, Timeout
 
+from rtx50_autoload.diagnosis.incident_files import folder as incidents_folder
 from rtx50_autoload.errors import RTX50Error
 
 from .asking import ask
@@ -186,17 +186,22 @@ def recall(incident: str) -> Consultation | None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    folder = platformdirs.user_state_path("rtx50-autoload", appauthor=False)
-    lock = FileLock(folder / "consultation.lock", timeout=0, mode=0o600)
+    """Keep other processes of this user from a consultation meanwhile.
+
+    Raises:
+        BusyError: there is one, or it cannot be known.
+
+    """
     try:
+        folder = incidents_folder().parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(folder / "consultation.lock", timeout=0, mode=0o600)
         lock.acquire()
     except Timeout:
         raise BusyError("another program is asking an assistant at this moment; ask when it is done") from None
     except (OSError, NotImplementedError) as error:
         raise BusyError(
-            f"nobody is asked, because {folder} cannot be locked against a second question ({error}); "
-            "make it a folder that you may write to"
+            f"nobody was asked, because a second question cannot be kept away by a lock ({error})"
         ) from error
     try:
         yield

@@ -120,6 +120,8 @@ def _introduce(occasion: Occasion) -> None:
 
 
 def _consult(question: Question, wanted: Choice, allowed: Consent, *, again: bool) -> Outcome:
+    for missing in wanted.missing.values():
+        person.tell(f"Not asked: {missing}")
     listener = _Teller()
     try:
         consultation = consult(question, wanted.assistants, listener, again=again)
@@ -161,7 +163,7 @@ class _Teller:
         self._told = 0.0
 
     def waits(self, seconds: float) -> None:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._status.update(Text(f"{self._title} has been thinking for {seconds:.0f} s; Ctrl+C stops it"))
             self._status.start()
         elif seconds - self._told >= _TELL_EVERY:

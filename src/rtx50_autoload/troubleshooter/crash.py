@@ -75,9 +75,9 @@ def _talk(case: Case, incident: str, settings: Settings) -> None:
 
 def _is_worth_a_line(outcome: Outcome, settings: Settings) -> bool:
     """Tell whether a person wants to know why there is no answer, at each crash anew."""
-    if outcome.end in {"busy", "nobody chosen"}:
-        return False
-    return settings.ai == "auto" or bool(outcome.failures)
+    if outcome.end == "busy":
+        return settings.ai == "ask"  # who has said yes; else the one that is asking speaks
+    return outcome.end != "nobody chosen" and (settings.ai == "auto" or bool(outcome.failures))
 
 
 def _before(kept: KeptAnswer) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import platformdirs
+from rtx50_autoload.diagnosis.incident_files import folder as incidents_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,8 +48,13 @@ class KeptAnswer:
 
 
 def answers_folder() -> Path:
-    """Return where answers lie for this user."""
-    return platformdirs.user_state_path("rtx50-autoload", appauthor=False) / "answers"
+    """Return where answers lie for this user.
+
+    Raises:
+        IncidentStoreError: this user has no home folder.
+
+    """
+    return incidents_folder().parent / "answers"
 
 
 def keep_answer(answer: KeptAnswer) -> None:
@@ -78,8 +83,8 @@ def keep_answer(answer: KeptAnswer) -> None:
 
 def kept_answer(incident: str) -> KeptAnswer | None:
     """Read what was answered about an incident; None where there is nothing, or nothing that can be read."""
-    file = answers_folder() / f"{incident}.json"
     try:
+        file = answers_folder() / f"{incident}.json"
         if not _FILE.fullmatch(file.name) or file.is_symlink() or file.stat().st_size > _LARGEST_FILE:
             return None
         content = json.loads(file.read_bytes())
