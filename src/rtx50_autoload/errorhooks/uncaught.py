@@ -66,4 +66,5 @@ def _say_note(error: BaseException | None, shown_by: Callable[..., Any], pythons
     if sys.version_info < (3, 11) and shown_by is pythons_own and error is not None:
         for one in linked(error):
             for line in (note.our_note(one) or "").splitlines():
-                voice.say(line.removeprefix(note.PREFIX))
+                # The note is there because this process is the one that speaks, whichever rank it has.
+            voice.say(line.removeprefix(note.PREFIX), speaks=True)
