@@ -259,3 +259,21 @@ def test_a_part_of_an_old_cudnn_leads_to_a_package_for_the_new_one():
     steps = plan("missing_shared_library", WITHOUT_GPU, {"file": file}, file)
     assert "cuDNN 9" in steps[0].step
     assert not any(f"Install {file}" in step.step for step in steps)
+
+
+def test_what_only_a_cuda_build_of_torch_contains_leads_to_one():
+    file = {"file": "libc10_cuda.so"}
+    on_5090 = on(RTX_5090, torch="2.13.0", torch_variant="cpu", driver="580.95")
+    assert commands("missing_shared_library", on_5090, file)[0] == torch_from("cu130")
+    assert not any("whl/cpu" in command for command in commands("missing_shared_library", WITHOUT_GPU, file))
+
+
+def test_the_loader_is_told_where_the_package_has_put_a_library():
+    steps = plan("missing_shared_library", WITHOUT_GPU, {"file": "libcudart.so.12"})
+    [command] = steps[1].commands
+    assert command.startswith("export LD_LIBRARY_PATH=")
+    assert "/nvidia/cuda_runtime/lib" in command
+    assert not any(
+        "LD_LIBRARY_PATH" in one
+        for one in commands("missing_shared_library", on(system="windows"), {"file": "cudart64_12.dll"})
+    )

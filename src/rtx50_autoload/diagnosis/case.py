@@ -29,6 +29,8 @@ KINDS: Final[tuple[Kind, ...]] = ("new", "current", "old", "ancient", "unknown",
 
 _NVIDIA: Final = frozenset({"new", "current", "old", "ancient"})
 #: torch's variant where it is not one for CUDA, or there is no other reason to choose one.
+#: What only torch's CUDA builds contain.
+_TORCH_CUDA: Final = re.compile(r"(?:lib)?(?:c10|torch)_cuda\w*\.(?:so|dll)")
 #: The parts of cuDNN 8 carry the number in their names; those of cuDNN 9 have other ones.
 _CUDNN_8: Final = re.compile(r"libcudnn\w*\.so\.8|cudnn\w*64_8\.dll")
 _VARIANTS: Final[Mapping[Kind, str]] = {"none": "cpu", "ancient": "cpu", "amd": "rocm6.4", "intel": "xpu"}
@@ -195,6 +197,8 @@ class Case:
             facts.add("lacks-libcuda")
         if _CUDNN_8.search(self.values.get("file", "")):
             facts.add("lacks-cudnn-8")
+        if _TORCH_CUDA.search(self.values.get("file", "")):
+            facts.add("lacks-torch-cuda")
         return frozenset(facts | self._torch_facts() | self._driver_facts())
 
     def _toolkit_facts(self, capability: Capability) -> set[str]:
@@ -215,11 +219,14 @@ class Case:
             return {"driver-unknown"} if branch is None else set()
         return {"driver-too-old" if branch < self.torch_build.driver else "driver-fits"}
 
-    def runtime_package(self) -> str | None:
-        """Give the package that brings the CUDA library that was not found; None where it is none."""
+    def runtime_package(self) -> tuple[str, str] | None:
+        """Give the package that brings the CUDA library that was not found, and its folder; None where it is none."""
         library = cuda_library(PurePath(self.values.get("file", "")).name)
+        if library is None:
+            return None
         cuda = torch_builds.cuda_of(self.situation.torch_variant)
-        return library.package(cuda and cuda[0]) if library else None
+        package = library.package(cuda and cuda[0])
+        return package, f"nvidia/{library.folder_of(package)}/lib"
 
 
 def toolkits_for(capability: Capability) -> Mapping[str, Any] | None:
