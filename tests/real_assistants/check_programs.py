@@ -184,7 +184,8 @@ class Place:
         program = found.assistant
         arguments = list(program.arguments if guarded else self.rig.unguarded)
         if not guarded:
-            program = replace(program, set={})
+            # opencode's tools are taken away by variables.
+            program = replace(program, set={key: text for key, text in program.set.items() if "deny" not in text})
         arguments[-1:-1] = [self._filled_in(argument, url) for argument in self.rig.arguments]
         return replace(found, assistant=replace(program, arguments=tuple(arguments)))
 
@@ -313,7 +314,7 @@ def whole_calls(log: str) -> list[str]:
     """Put the two halves of calls together that strace was interrupted in."""
     calls, begun = [], {}
     for line in log.splitlines():
-        process, _, call = line.partition(" ")
+        process, call = line.split(maxsplit=1)
         if call.endswith("<unfinished ...>"):
             begun[process] = call.removesuffix("<unfinished ...>")
         elif "resumed>" in call:
@@ -365,7 +366,9 @@ def test_no_login_is_understood(place):
 def test_a_server_that_is_down_is_understood(place):
     with Vendors() as server:
         pass
-    with pytest.raises((UnreachableError, TimedOutError)):
+    # These two try again and again, and say nothing of it.
+    patient = {"qwen", "opencode"}
+    with pytest.raises(TimedOutError if place.name in patient else UnreachableError):
         place.ask(server, time_limit=45)
 
 
