@@ -28,6 +28,7 @@ class Terminal:
         self.process = process
         self._master = master
         self._raw = b""
+        self._expected = 0
 
     @property
     def screen(self) -> str:
@@ -45,6 +46,12 @@ class Terminal:
         found = re.search(pattern, self.screen)
         assert found, self.screen
         return found
+
+    def expect(self, text: str) -> None:
+        """Read until a text stands behind the one that was expected before; fail where the program ends before."""
+        self._read_until(lambda: text in self.screen[self._expected :])
+        assert text in self.screen[self._expected :], f"{text!r} is not in\n{self.screen}"
+        self._expected = self.screen.index(text, self._expected) + len(text)
 
     def type(self, text: str) -> None:
         """Type; ``\\x03`` is Ctrl-C."""

@@ -99,7 +99,7 @@ def test_the_json_has_the_published_keys(assistants, folder):
         "next": "Run `gemini` in a terminal and choose a way to log in with `/auth`.",
         "models": [],
     }
-    assert document["chosen"] == "gemini"
+    assert document["chosen"] == ["gemini"]
     assert set(document["left_out"]) >= {"amp", "aider"}
     assert "claude" in document["not_found"]
     assert result.returncode == 1

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .activation import activate, deactivate, guard, masquerade, truth
+    from .assistance import AIAssistant, get_ai_help_for_error
     from .checkup import doctor
     from .errors import RTX50Error
     from .explaining import explain
     from .state import status, true_capability
 
 __all__ = [
+    "AIAssistant",
     "RTX50Error",
     "__version__",
     "activate",
     "deactivate",
     "doctor",
     "explain",
+    "get_ai_help_for_error",
     "guard",
     "masquerade",
     "status",
@@ -33,11 +36,13 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
+    "AIAssistant": "assistance",
     "RTX50Error": "errors",
     "activate": "activation",
     "deactivate": "activation",
     "doctor": "checkup",
     "explain": "explaining",
+    "get_ai_help_for_error": "assistance",
     "guard": "activation",
     "masquerade": "activation",
     "status": "state",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.diagnosis.diagnosis import Diagnosis
 
-__all__ = ["explain"]
+__all__ = ["explain", "without_own_lines"]
 
 # What this package has said of an error already is no evidence; traceback puts a margin before the notes of a group.
 _OWN_LINES = re.compile(r"^[ |]*rtx50-autoload: .*\n?", re.MULTILINE)
@@ -34,10 +34,15 @@ def explain(error: str | BaseException, environment: Mapping[str, Any] | None = 
         UsageError: the `capability` in `environment` is none.
 
     """
-    text = _OWN_LINES.sub("", error if isinstance(error, str) else _text_of(error))
+    text = without_own_lines(error if isinstance(error, str) else _text_of(error))
     if environment is None:
         return classify(text, Situation.of_this_machine())
     return classify(text, Situation.from_environment(environment) if environment else Situation())
+
+
+def without_own_lines(text: str) -> str:
+    """Leave out of a text what this package has said of it already."""
+    return _OWN_LINES.sub("", text)
 
 
 def _text_of(error: BaseException) -> str:

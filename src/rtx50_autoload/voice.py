@@ -19,9 +19,15 @@ debug = False
 _said: set[str] = set()
 
 
-def say(text: str) -> None:
-    """Print one line, once per process, and only in the first process of a job."""
-    if quiet or text in _said or is_worker():
+def say(text: str, *, speaks: bool | None = None) -> None:
+    """Print one line, once per process, and only in the first process of a job.
+
+    Args:
+        text: the line.
+        speaks: whether this process is the one that speaks, where the caller knows; it need not be the first one then.
+
+    """
+    if quiet or text in _said or (is_worker() if speaks is None else not speaks):
         return
     _said.add(text)
     _write(f"rtx50-autoload: {text}\n")

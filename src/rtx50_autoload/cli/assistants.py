@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from rtx50_autoload.cli.exit_codes import FINDING, OK
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     # A command imports what it needs: the parser of every other command is built without these.
     from rtx50_autoload.cli.assistants_console import show_assistants  # noqa: PLC0415
     from rtx50_autoload.settings import load  # noqa: PLC0415
-    from rtx50_autoload.troubleshooter.assistants import choose, detect, load_knowledge  # noqa: PLC0415
+    from rtx50_autoload.troubleshooter.assistants import detect, load_knowledge  # noqa: PLC0415
+    from rtx50_autoload.troubleshooter.choice import choice  # noqa: PLC0415
 
     found = detect()
     chosen = load().assistant
@@ -46,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         knowledge = load_knowledge()
         absent = sorted(set(knowledge.names) - {each.name for each in found})
         document = {
-            "chosen": chosen,
+            "chosen": list(chosen),
             "assistants": [each.as_json() for each in found],
             "not_found": absent,
             "left_out": dict(knowledge.left_out),
@@ -54,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2))  # noqa: T201
     else:
         show_assistants(found, chosen)
-    if chosen is not None:
-        return OK if choose(found, chosen)[0].ready is not False else FINDING
-    return OK if any(each.ready is not False for each in found) else FINDING
+    choosing = choice(found, chosen)
+    for missing in choosing.missing.values():
+        print(f"rtx50-autoload: {missing}", file=sys.stderr)  # noqa: T201
+    able = found if not chosen or choosing.is_nobody else [each.found for each in choosing.assistants]
+    return OK if any(each.ready is not False for each in able) else FINDING

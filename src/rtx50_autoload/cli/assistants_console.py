@@ -23,7 +23,7 @@ __all__ = ["show_assistants"]
 _READY: Final = {True: Text("ready", "green"), False: Text("not ready", "bold red"), None: Text("may be", "yellow")}
 
 
-def show_assistants(found: Sequence[Found], chosen: str | None) -> None:
+def show_assistants(found: Sequence[Found], chosen: Sequence[str]) -> None:
     """Print who was found, whether a question leaves the machine, and what is to be done."""
     console = Console(highlight=False, markup=False, emoji=False)
     if found:
@@ -50,8 +50,8 @@ def show_assistants(found: Sequence[Found], chosen: str | None) -> None:
     absent = [name for name in load_knowledge().names if name not in here]
     if absent:
         console.print(Text(f"Known and not found here: {', '.join(absent)}.", "dim"))
-    if chosen is not None:
-        console.print(printable(f"The one to ask: {chosen} (setting `assistant`)."))
+    if chosen:
+        console.print(printable(f"To be asked: {', then '.join(chosen)} (setting `assistant`)."))
     elif found:
         console.print("None is chosen. Name one with RTX50_ASSISTANT, or as `assistant` in a settings file.")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.diagnosis.incident import Incident
 
-__all__ = ["EnvironmentFileError", "NoIncidentError", "add_parser", "run"]
+__all__ = ["EnvironmentFileError", "NoIncidentError", "add_parser", "latest_incident", "run"]
 
 
 _EXAMPLE: Final = 'an object such as {"gpu": "RTX 5090", "torch": "2.4.1+cu124"}'
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.file == "-" or not (sys.stdin is None or sys.stdin.isatty()):
         diagnosis = explain(read_stdin(), environment)
     else:
-        incident = _latest_incident()
+        incident = latest_incident()
         # What was seen in the program itself, unless another machine is asked about.
         diagnosis = incident.diagnosis if environment is None else explain(incident.text, environment)
     if environment is None and incident is None:
@@ -104,7 +104,14 @@ def _read_environment(path: Path) -> dict[str, Any]:
     return environment
 
 
-def _latest_incident() -> Incident:
+def latest_incident() -> Incident:
+    """Give the incident that was seen last.
+
+    Raises:
+        NoIncidentError: there is none.
+        IncidentStoreError: the folder cannot be read.
+
+    """
     from rtx50_autoload.diagnosis.incidents import latest  # noqa: PLC0415
 
     incident = latest()

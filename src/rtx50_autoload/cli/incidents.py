@@ -82,10 +82,12 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _clear(arguments: argparse.Namespace) -> int:
     from rtx50_autoload.diagnosis.incidents import clear, load_all  # noqa: PLC0415
+    from rtx50_autoload.troubleshooter.kept_answers import forget_answers  # noqa: PLC0415
 
     if bool(arguments.ids) is arguments.all:
         raise UsageError("`incidents clear` takes the ids of those that are to go, or --all")
-    for file in clear(None if arguments.all else [_find(name).id for name in arguments.ids]):
+    ids = None if arguments.all else [_find(name).id for name in arguments.ids]
+    for file in (*clear(ids), *forget_answers(ids)):
         print(f"Removed {file}")  # noqa: T201
     if arguments.all:
         for file in load_all().unreadable:

@@ -12,6 +12,7 @@ from rtx50_autoload.cli.explain_console import show_diagnosis, when
 from rtx50_autoload.cli.tables import plain_table
 from rtx50_autoload.diagnosis.categories import load_categories
 from rtx50_autoload.printable import printable
+from rtx50_autoload.troubleshooter.kept_answers import kept_answer
 
 if TYPE_CHECKING:
     from rtx50_autoload.diagnosis.incident import Incident
@@ -74,6 +75,13 @@ def show_incident(incident: Incident) -> None:
         console.print(Text(line, "dim", overflow="fold"))
     console.print()
     show_diagnosis(incident.diagnosis)
+    console.print()
+    command = f"`rtx50-autoload troubleshoot --incident {incident.id}`"
+    kept = kept_answer(incident.id)
+    if kept is not None and kept.assistant is not None:
+        console.print(printable(f"{kept.assistant} has answered about it: {command} shows the answer."))
+    else:
+        console.print(f"{command} asks an assistant, if you agree.")
 
 
 def _what(incident: Incident) -> Text:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 
-from . import assistants, doctor, explain, incidents, mcp, scan, scripts
+from . import assistants, doctor, explain, incidents, mcp, scan, scripts, troubleshoot
 from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     incidents.add_parser(commands)
     assistants.add_parser(commands)
     scripts.add_parser(commands)
+    troubleshoot.add_parser(commands)
     mcp.add_parser(commands)
     return parser
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+import shlex
+import sys
+from dataclasses import dataclass, replace
 from datetime import MAXYEAR, MINYEAR, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .diagnosis import Diagnosis, FixStep
+from .situation import Gpu, Situation
 
 if TYPE_CHECKING:
-    from .situation import Situation
+    from rtx50_autoload.capability import Capability
 
-__all__ = ["Incident", "Spoken", "facts_of", "identity", "normalised"]
+__all__ = ["Incident", "Spoken", "facts_of", "identity", "normalised", "situation_of"]
 
 #: The version of the layout of the files; what has another one was not written by this version of the package.
 SCHEMA: Final = 1
@@ -32,6 +35,16 @@ _VARYING: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+
+#: Facts that are texts: their names in a `Situation`, and in the file.
+_TEXTS: Final = {
+    "torch": "torch",
+    "torch_variant": "torch_variant",
+    "cuda_toolkit": "cuda_toolkit",
+    "driver": "driver",
+    "system": "system",
+    "python_version": "python",
+}
 
 _Kind = TypeVar("_Kind")
 
@@ -160,6 +173,42 @@ def facts_of(situation: Situation, prefix: str) -> dict[str, Any]:
         "versions": dict(situation.versions),
         "prefix": prefix,
     }
+
+
+def situation_of(environment: dict[str, Any], here: Situation) -> Situation:
+    """Give the situation that an incident was recorded in.
+
+    Args:
+        environment: what was known of it, as `facts_of` gives it; other content of a file counts as not known.
+        here: this machine and this Python, for what is not recorded: how packages are installed, if that is the same.
+
+    """
+    is_here = environment.get("prefix") == sys.prefix
+    folder = "Scripts/python.exe" if environment.get("system") == "windows" else "bin/python"
+    versions = environment.get("versions")
+    texts = {name: environment[key] for name, key in _TEXTS.items() if isinstance(environment.get(key), str)}
+    return replace(
+        here,
+        gpus=_gpus(environment.get("gpus")),
+        **{**dict.fromkeys(_TEXTS), **texts},
+        versions={str(name): str(version) for name, version in versions.items()} if isinstance(versions, dict) else {},
+        tool=here.tool if is_here else None,
+        python_command=here.python_command if is_here else shlex.quote(f"{environment.get('prefix')}/{folder}"),
+    )
+
+
+def _gpus(data: object) -> tuple[Gpu, ...] | None:
+    if not isinstance(data, list):
+        return None
+    gpus = []
+    for gpu in data:
+        capability = gpu.get("capability")
+        known: Capability | None = None
+        match capability:
+            case [int(major), int(minor)]:
+                known = major, minor
+        gpus.append(Gpu(gpu.get("name"), known, gpu.get("vendor")))
+    return tuple(gpus)
 
 
 def _environment(data: object) -> dict[str, Any]:

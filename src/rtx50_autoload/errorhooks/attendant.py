@@ -31,6 +31,8 @@ _MOST_FRAMES = 40
 _MOST_REMEMBERED = 256
 # Characters of its text that an error is known by; a compiler's whole output may be part of it.
 _LONGEST_KEY = 1000
+# Characters kept of each end of an error's text, for the question to an assistant.
+_HALF = 20_000
 # Other threads that meet an error meanwhile wait for one diagnosis, and no longer than this.
 _LONGEST_WAIT = 10.0
 
@@ -42,12 +44,16 @@ class Finding:
     """A diagnosis that says something, and where it was recorded.
 
     Attributes:
+        text: the error's; of a long one, its ends.
+        situation: what was known of the machine.
         incident: its id; None where it could not be recorded.
         speaks: whether this process tells of it: one of a job does.
 
     """
 
     diagnosis: Diagnosis
+    text: str
+    situation: Situation
     incident: str | None
     speaks: bool
 
@@ -64,26 +70,33 @@ class Attendant:
 
     quiet: bool = False
     active: bool = True
-    _remembered: dict[_Key, str | None] = field(default_factory=dict)
+    _remembered: dict[_Key, Finding | None] = field(default_factory=dict)
     _situation: Situation | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _here: threading.local = field(default_factory=threading.local)
 
-    def attend(self, error: BaseException | None) -> None:
-        """Attend to an error that has been raised; those that it is linked with are looked into, too."""
+    def attend(self, error: BaseException | None) -> Finding | None:
+        """Attend to an error that has been raised; those that it is linked with are looked into, too.
+
+        Returns:
+            what was found, now or before; None where nothing can be said.
+
+        """
         if error is None or not self.active:
-            return
+            return None
         try:
             candidates = list(linked(error))
-            if any(map(note.is_noted, candidates)):
-                return
+            noted = next(filter(note.is_noted, candidates), None)
+            if noted is not None:
+                return self._found_before(noted)
             for candidate in candidates:
-                if concerns(candidate) and self._note(
-                    candidate, _innermost_module(candidate), lambda: _raised_text(error)
-                ):
-                    return
+                if concerns(candidate):
+                    found = self._note(candidate, _innermost_module(candidate), lambda: _raised_text(error))
+                    if found is not None:
+                        return found
         except Exception as fault:  # noqa: BLE001 - the program's error is not to be replaced by ours
             hook.record(fault)
+        return None
 
     def attend_creation(self, error: BaseException, frame: FrameType | None) -> None:
         """Attend to an error that is being created, by code that runs for `frame`; it has no traceback yet."""
@@ -115,13 +128,18 @@ class Attendant:
             exception_type=exception_type,
             redact=lambda told: redact(told).text,
         )
-        return Finding(diagnosis, recorded.incident_id, recorded.speaks)
+        return Finding(diagnosis, _both_ends(text), self._situation, recorded.incident_id, recorded.speaks)
 
-    def _note(self, error: BaseException, module: str | None, text: Callable[[], str]) -> bool:
-        """Put a note on an error; tell whether a diagnosis says something about it."""
+    def _found_before(self, error: BaseException) -> Finding | None:
+        """Give what was found of an error that has its note; where it was created may be another place."""
+        known = _known_by(error)
+        return next((found for key, found in self._remembered.items() if key[:2] == known and found is not None), None)
+
+    def _note(self, error: BaseException, module: str | None, text: Callable[[], str]) -> Finding | None:
+        """Put a note on an error; give the diagnosis, None where it says nothing about it."""
         if getattr(self._here, "busy", False):  # an error of our own work
-            return False
-        key = (type(error), str(error)[:_LONGEST_KEY], module)
+            return None
+        key = (*_known_by(error), module)
         if key not in self._remembered:
             self._here.busy = True
             # A lock that is held by a thread that no longer runs, as after a fork, must not stop the program.
@@ -129,29 +147,31 @@ class Attendant:
             try:
                 if key not in self._remembered:
                     if len(self._remembered) >= _MOST_REMEMBERED:
-                        return False
-                    words = None
+                        return None
+                    found = None
                     try:
-                        words = self._words(error, text())
+                        found = self.find(text(), type(error).__name__)
                     finally:  # what fails is not tried again
-                        self._remembered[key] = words
+                        self._remembered[key] = found
             finally:
                 self._here.busy = False
                 if held:
                     self._lock.release()
-        words = self._remembered[key]
-        if words is None:
-            return False
-        if words and not self.quiet:
-            note.put(error, words)
-        return True
+        found = self._remembered[key]
+        if found is not None and found.speaks and not self.quiet:
+            note.put(error, note.words(found.diagnosis, found.incident))
+        return found
 
-    def _words(self, error: BaseException, text: str) -> str | None:
-        """Give the note's words: none at all where nothing can be said, empty ones where another process says it."""
-        found = self.find(text, type(error).__name__)
-        if found is None:
-            return None
-        return note.words(found.diagnosis, found.incident) if found.speaks else ""
+
+def _known_by(error: BaseException) -> tuple[type, str]:
+    return type(error), str(error)[:_LONGEST_KEY]
+
+
+def _both_ends(text: str) -> str:
+    """Keep the first and the last lines of a long text: what fails first, and what fails last."""
+    if len(text) <= 2 * _HALF:
+        return text
+    return f"{text[:_HALF].rpartition(chr(10))[0]}\n{text[-_HALF:].partition(chr(10))[2]}"
 
 
 def _is_torch(module: str | None) -> bool:

@@ -6,6 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+import _rtx50_autoload_importlib_bootstrap as hook
 from rtx50_autoload import voice
 from rtx50_autoload.masquerading.patch import AttributePatch
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from .attendant import Attendant
+    from .attendant import Attendant, Finding
 
 __all__ = ["uncaught_patches"]
 
@@ -26,11 +27,14 @@ def uncaught_patches(attendant: Attendant) -> list[AttributePatch]:
     previous, previous_of_threads = sys.excepthook, threading.excepthook
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        found = None
         try:
-            attendant.attend(error)
+            found = attendant.attend(error)
         finally:
             previous(kind, error, trace)
             _say_note(error, previous, sys.__excepthook__)
+            if found is not None and found.speaks and not attendant.quiet:
+                _offer(found)
 
     def excepthook_of_threads(arguments: Any) -> None:  # noqa: ANN401 - threading.ExceptHookArgs
         try:
@@ -45,9 +49,22 @@ def uncaught_patches(attendant: Attendant) -> list[AttributePatch]:
     ]
 
 
+def _offer(found: Finding) -> None:
+    """Offer to put the error to an assistant; the traceback has been shown."""
+    try:
+        # Loaded here: a process without such an error needs none of it.
+        from rtx50_autoload.troubleshooter.consult import Case  # noqa: PLC0415
+        from rtx50_autoload.troubleshooter.crash import after_crash  # noqa: PLC0415
+
+        after_crash(Case(found.text, found.diagnosis, found.situation, found.incident))
+    except Exception as fault:  # noqa: BLE001 - the program ends as it would without us
+        hook.record(fault)
+
+
 def _say_note(error: BaseException | None, shown_by: Callable[..., Any], pythons_own: Callable[..., Any]) -> None:
     """Say what Python's own hook leaves out: on 3.10 it is written in C and knows no notes."""
     if sys.version_info < (3, 11) and shown_by is pythons_own and error is not None:
         for one in linked(error):
             for line in (note.our_note(one) or "").splitlines():
-                voice.say(line.removeprefix(note.PREFIX))
+                # The note is there because this process is the one that speaks, whichever rank it has.
+            voice.say(line.removeprefix(note.PREFIX), speaks=True)

@@ -1,9 +1,12 @@
-"""Which assistants are asked: those that the person has chosen, and nobody else."""
+"""Which assistants are asked: those that the person has chosen, and nobody else.
+
+To ask nobody is a choice, too: it is kept as the name `nobody`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload import settings as settings_module
 from rtx50_autoload import settings_file
@@ -16,7 +19,13 @@ if TYPE_CHECKING:
 
     from .assistants import Found
 
-__all__ = ["Choice", "Chosen", "choice", "keep"]
+__all__ = ["HOW_TO_CHOOSE", "NOBODY", "Choice", "Chosen", "choice", "keep"]
+
+NOBODY: Final = "nobody"
+HOW_TO_CHOOSE: Final = (
+    "`rtx50-autoload troubleshoot --assistant NAME` asks one this time; RTX50_ASSISTANT=NAME, or "
+    '`assistant = ["NAME"]` in the settings file, names one for good. `rtx50-autoload assistants` lists all.'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +43,13 @@ class Choice:
     Attributes:
         assistants: those that were chosen and are here, in the order of the choice.
         missing: by name, why others that were chosen cannot be asked.
+        is_nobody: whether the person has chosen that nobody is asked.
 
     """
 
-    assistants: tuple[Chosen, ...]
-    missing: Mapping[str, NotFoundError]
+    assistants: tuple[Chosen, ...] = ()
+    missing: Mapping[str, NotFoundError] = field(default_factory=dict)
+    is_nobody: bool = False
 
 
 def choice(found: Sequence[Found], names: Sequence[str]) -> Choice:
@@ -52,6 +63,8 @@ def choice(found: Sequence[Found], names: Sequence[str]) -> Choice:
         UnknownAssistantError: a name is none of an assistant that this package knows.
 
     """
+    if NOBODY in names:
+        return Choice(is_nobody=True)
     assistants = []
     missing = {}
     for name in names:

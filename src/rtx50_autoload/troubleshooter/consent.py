@@ -32,11 +32,13 @@ class Consent:
     Attributes:
         answer: ``yes``, ``ask`` (the person at the terminal first), ``no``.
         reason: why, as a clause that follows "because".
+        person: whether somebody is at the terminal, who can be asked.
 
     """
 
     answer: Literal["yes", "ask", "no"]
     reason: str
+    person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,11 @@ def consent(setting: AiConsent, occasion: Occasion, environ: Mapping[str, str] |
     reason = "RTX50_AI is off" if setting == "off" else _hindrance(occasion, environ)
     if reason is not None:
         return Consent("no", reason)
+    person = _at_terminal()
     if setting == "auto":
-        return Consent("yes", "RTX50_AI is auto")
-    if _at_terminal():
-        return Consent("ask", "RTX50_AI is ask")
+        return Consent("yes", "RTX50_AI is auto", person)
+    if person:
+        return Consent("ask", "RTX50_AI is ask", person)
     return Consent("no", "there is nobody at a terminal to ask, and RTX50_AI is not auto")
 
 
@@ -108,6 +111,11 @@ def _hindrance(occasion: Occasion, environ: Mapping[str, str]) -> str | None:
 def _at_terminal() -> bool:
     """Tell whether a person sees the question and can answer it."""
     try:
-        return sys.stdin.isatty() and sys.stderr.isatty()
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        # The system stops a program that reads from the terminal in the background (`python train.py &`).
+        return os.name == "nt" or os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     except (AttributeError, ValueError):  # a program without them (pythonw), or one that has closed them
         return False
+    except OSError:  # not the terminal of this session, as within some containers and tests
+        return True

@@ -11,16 +11,17 @@ __all__ = ["clip", "shorten"]
 _LONGEST_LINE: Final = 600
 
 
-def shorten(text: str, headline: str, longest: int) -> str:
+def shorten(text: str, headline: str, longest: int, *, longest_line: int = _LONGEST_LINE) -> str:
     """Keep what matters of a long text: its end, where a traceback says what happened, and what is around the headline.
 
     Args:
         text: any text; what a terminal would act on is written out.
         headline: the line that decided, as the diagnosis has it; may be empty.
         longest: the most characters to keep.
+        longest_line: the most characters to keep of one line.
 
     """
-    lines = [clip(printable(line.rstrip("\r"))) for line in text.replace("\r\n", "\n").split("\n")]
+    lines = [clip(printable(line.rstrip("\r")), longest_line) for line in text.replace("\r\n", "\n").split("\n")]
     if sum(len(line) + 1 for line in lines) <= longest:
         return "\n".join(lines)
     at = next((index for index, line in enumerate(lines) if headline and headline in line), len(lines) - 1)
@@ -47,9 +48,9 @@ def _with_gaps(lines: list[str], kept: list[int]) -> list[str]:
     return result
 
 
-def clip(line: str) -> str:
+def clip(line: str, longest: int = _LONGEST_LINE) -> str:
     """Keep both ends of a line that is too long."""
-    if len(line) <= _LONGEST_LINE:
+    if len(line) <= longest:
         return line
-    half = _LONGEST_LINE // 2
+    half = longest // 2
     return f"{line[:half]} […] {line[-half:]}"
