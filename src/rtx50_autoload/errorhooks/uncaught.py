@@ -67,4 +67,4 @@ def _say_note(error: BaseException | None, shown_by: Callable[..., Any], pythons
         for one in linked(error):
             for line in (note.our_note(one) or "").splitlines():
                 # The note is there because this process is the one that speaks, whichever rank it has.
-            voice.say(line.removeprefix(note.PREFIX), speaks=True)
+                voice.say(line.removeprefix(note.PREFIX), speaks=True)
