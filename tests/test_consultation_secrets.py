@@ -23,7 +23,7 @@ SEEDS = [
 #: As many as fit into a question whole.
 BATCHES = [SEEDS[start : start + 12] for start in range(0, len(SEEDS), 12)]
 #: Repeats all that it was asked, in a script, too.
-ECHO = "You asked:\n{question}\n```bash\ncat <<'END_OF_QUESTION'\n{question}\nEND_OF_QUESTION\n```\n"
+ECHO = "You asked:\n````text\n{question}\n````\n```bash\ncat <<'END_OF_QUESTION'\n{question}\nEND_OF_QUESTION\n```\n"
 
 CRASH = f"""
 import os, sys, torch
