@@ -27,7 +27,7 @@ OLDEST = (3, 10)
 HOOK = "_rtx50_autoload_importlib_bootstrap.py"
 
 # pip is the one that the tests uninstall with; uv makes their environments.
-TEST_REQUIREMENTS = ("pytest>=8", "hypothesis", "uv", "pip", "coverage[toml]>=7.13")
+TEST_REQUIREMENTS = ("pytest>=8", "pytest-xdist>=3.5", "hypothesis", "uv", "pip", "coverage[toml]>=7.13")
 TORCH = "torch==2.13.0"
 
 
@@ -93,7 +93,9 @@ def tests(session: nox.Session) -> None:
         torch = TORCH
     if torch:
         env["RTX50_TEST_TORCH"] = torch
-    session.run("python", "-m", "pytest", *session.posargs, env=env)
+    # Most tests wait for interpreters that they start; more workers than that wait for each other.
+    workers = str(min(os.cpu_count() or 1, 8))
+    session.run("python", "-m", "pytest", "--numprocesses", workers, *session.posargs, env=env)
 
 
 def is_small(session: nox.Session, requirement: str) -> bool:

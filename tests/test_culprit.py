@@ -7,6 +7,7 @@ import pytest
 from fake_binaries import container, elf
 from fake_distributions import NATIVE, OLD, install, torch_version
 from rtx50_autoload.diagnosis import classify
+from rtx50_autoload.diagnosis.confirmed import confirmed
 from rtx50_autoload.diagnosis.culprit import confirm
 from rtx50_autoload.diagnosis.situation import Gpu, Situation
 
@@ -99,3 +100,28 @@ def test_what_is_not_installed_cannot_be_confirmed(site):
 def test_another_machine_cannot_be_confirmed(site):
     install(site, "sageattention", "2.2.0", {"sageattention/_qattn_sm89.abi3.so": elf([container(*OLD)])})
     assert confirm("sageattention", Situation.from_environment({"gpu": "RTX 5090"}), [str(site)]) is None
+
+
+def diagnosed(site):
+    return confirmed(classify(frame("sageattention") + NO_IMAGE, RTX_5090), RTX_5090, [str(site)])
+
+
+def test_a_diagnosis_names_the_binary_that_cannot_run(site):
+    install(site, "sageattention", "2.2.0", {"sageattention/_qattn_sm89.abi3.so": elf([container(*OLD)])})
+    diagnosis = diagnosed(site)
+    assert diagnosis.culprit == "sageattention/_qattn_sm89.abi3.so"
+    assert diagnosis.confidence > classify(frame("sageattention") + NO_IMAGE, RTX_5090).confidence
+    assert "sageattention 2.2.0" in diagnosis.evidence[-1]
+
+
+def test_a_package_whose_binaries_can_run_is_not_blamed(site):
+    install(site, "sageattention", "2.2.0", {"sageattention/_qattn_sm89.abi3.so": elf([container(*NATIVE)])})
+    diagnosis = diagnosed(site)
+    assert diagnosis.culprit is None
+    assert diagnosis.confidence <= 0.5
+    assert diagnosis.category == "no_kernel_image"
+
+
+def test_errors_that_no_binary_is_to_blame_for_are_left_as_they_are(site):
+    diagnosis = classify("OSError: libcudart.so.12: cannot open shared object file", RTX_5090)
+    assert confirmed(diagnosis, RTX_5090, [str(site)]) is diagnosis

@@ -19,6 +19,7 @@ GTX_1080 = Gpu("NVIDIA GeForce GTX 1080", (6, 1), "nvidia")
 B200 = Gpu("NVIDIA B200", (10, 0), "nvidia")
 GB10 = Gpu("NVIDIA GB10", (12, 1), "nvidia")
 UNTOLD = Gpu("NVIDIA Graphics Device", None, "nvidia")
+WITHOUT_GPU = Situation(source="machine", gpus=(), system="linux", tool="pip")
 INTEGRATED = Gpu("AMD Radeon Graphics", None, "amd")
 
 
@@ -235,3 +236,44 @@ def test_a_plan_is_made_without_the_examination_and_its_dependencies():
         "assert 'rtx50_autoload.evidence.environment.examination' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_error_of_a_gpu_that_is_explained_on_a_machine_without_one_is_about_another_machine():
+    steps = plan("no_kernel_image", WITHOUT_GPU, {})
+    assert any("nvidia-smi" in command for step in steps for command in step.commands)
+    assert not any('"cpu"' in step.step for step in steps)
+
+
+def test_a_machine_that_is_known_to_have_no_gpu_is_told_to_use_the_processor():
+    steps = plan("no_kernel_image", Situation(source="file", gpus=()), {})
+    assert '"cpu"' in steps[0].step
+
+
+def test_the_package_of_a_missing_library_is_named_on_a_machine_without_a_gpu_too():
+    first = plan("missing_shared_library", WITHOUT_GPU, {"file": "libcudart.so.12"}, "libcudart.so.12")[0]
+    assert "nvidia-cuda-runtime-cu12" in first.step
+
+
+def test_a_part_of_an_old_cudnn_leads_to_a_package_for_the_new_one():
+    file = "libcudnn_ops_infer.so.8"
+    steps = plan("missing_shared_library", WITHOUT_GPU, {"file": file}, file)
+    assert "cuDNN 9" in steps[0].step
+    assert not any(f"Install {file}" in step.step for step in steps)
+
+
+def test_what_only_a_cuda_build_of_torch_contains_leads_to_one():
+    file = {"file": "libc10_cuda.so"}
+    on_5090 = on(RTX_5090, torch="2.13.0", torch_variant="cpu", driver="580.95")
+    assert commands("missing_shared_library", on_5090, file)[0] == torch_from("cu130")
+    assert not any("whl/cpu" in command for command in commands("missing_shared_library", WITHOUT_GPU, file))
+
+
+def test_the_loader_is_told_where_the_package_has_put_a_library():
+    steps = plan("missing_shared_library", WITHOUT_GPU, {"file": "libcudart.so.12"})
+    [command] = steps[1].commands
+    assert command.startswith("export LD_LIBRARY_PATH=")
+    assert "/nvidia/cuda_runtime/lib" in command
+    assert not any(
+        "LD_LIBRARY_PATH" in one
+        for one in commands("missing_shared_library", on(system="windows"), {"file": "cudart64_12.dll"})
+    )

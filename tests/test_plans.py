@@ -69,6 +69,8 @@ FOUND = (
     ({"library": "triton", "file": "libcuda.so"}, None),
     ({"library": "nvcc", "arch": "120"}, None),
     ({"library": "vllm"}, None),
+    ({"file": "libcudnn_ops_infer.so.8"}, "libcudnn_ops_infer.so.8"),
+    ({"file": "libc10_cuda.so"}, "libc10_cuda.so"),
     ({"library": "jaxlib"}, None),
     ({"module": "flash_attn_2_cuda"}, "flash_attn_2_cuda.cpython-311-x86_64-linux-gnu.so"),
     ({"library": "bitsandbytes", "file": "/opt/kernels.so"}, None),

@@ -29,8 +29,10 @@ def made(name: str, text: str) -> Exception:
 
 
 #: Known when somebody asks, but nothing to speak of by ourselves: a list that was empty, a package that is just not
-#: installed, a class called Error.
-NOT_BY_OURSELVES = re.compile(r"list index out of range|No module named '\w+'|^[\w.]*\bError: ", re.MULTILINE)
+#: installed, a class called Error, an error of another kind after a warning that decides.
+NOT_BY_OURSELVES = re.compile(
+    r"list index out of range|OutOfMemoryError: |No module named '\w+'|^[\w.]*\bError: ", re.MULTILINE
+)
 
 REPORTS = [
     report

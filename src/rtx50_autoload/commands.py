@@ -74,3 +74,8 @@ class Typist:
             return f"set {name}={folder};%{name}%"
         # An empty entry would be the current folder.
         return f'export {name}={shlex.quote(folder)}"${{{name}:+:${name}}}"'
+
+    def prepend_package_folder(self, name: str, folder: str) -> str:
+        """Put a folder of the installed packages before those that a variable names; for POSIX shells."""
+        packages = self.run_python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
+        return f'export {name}="$({packages})/{folder}${{{name}:+:${name}}}"'

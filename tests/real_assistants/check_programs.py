@@ -314,7 +314,7 @@ def whole_calls(log: str) -> list[str]:
     """Put the two halves of calls together that strace was interrupted in."""
     calls, begun = [], {}
     for line in log.splitlines():
-        process, _, call = line.partition(" ")
+        process, call = line.split(maxsplit=1)
         if call.endswith("<unfinished ...>"):
             begun[process] = call.removesuffix("<unfinished ...>")
         elif "resumed>" in call:
@@ -366,7 +366,9 @@ def test_no_login_is_understood(place):
 def test_a_server_that_is_down_is_understood(place):
     with Vendors() as server:
         pass
-    with pytest.raises((UnreachableError, TimedOutError)):
+    # These two try again and again, and say nothing of it.
+    patient = {"qwen", "opencode"}
+    with pytest.raises(TimedOutError if place.name in patient else UnreachableError):
         place.ask(server, time_limit=45)
 
 

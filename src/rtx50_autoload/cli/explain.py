@@ -78,6 +78,11 @@ def run(arguments: argparse.Namespace) -> int:
         incident = latest_incident()
         # What was seen in the program itself, unless another machine is asked about.
         diagnosis = incident.diagnosis if environment is None else explain(incident.text, environment)
+    if environment is None and incident is None:
+        from rtx50_autoload.diagnosis.confirmed import confirmed  # noqa: PLC0415
+        from rtx50_autoload.diagnosis.situation import Situation  # noqa: PLC0415
+
+        diagnosis = confirmed(diagnosis, Situation.of_this_machine())
     if arguments.json:
         print(json.dumps(diagnosis.as_json(), indent=2))  # noqa: T201
     else:

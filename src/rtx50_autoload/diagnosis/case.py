@@ -14,7 +14,7 @@ from rtx50_autoload.evidence.environment import torch_builds
 from rtx50_autoload.evidence.environment.cuda_libraries import cuda_library
 from rtx50_autoload.evidence.environment.topic import CudaVersion, knowledge, parse_version
 
-from .recipes import Build, build_of, load_naming_categories
+from .recipes import Build, build_of, load_categories
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,10 @@ KINDS: Final[tuple[Kind, ...]] = ("new", "current", "old", "ancient", "unknown",
 
 _NVIDIA: Final = frozenset({"new", "current", "old", "ancient"})
 #: torch's variant where it is not one for CUDA, or there is no other reason to choose one.
+#: What only torch's CUDA builds contain.
+_TORCH_CUDA: Final = re.compile(r"(?:lib)?(?:c10|torch)_cuda\w*\.(?:so|dll)")
+#: The parts of cuDNN 8 carry the number in their names; those of cuDNN 9 have other ones.
+_CUDNN_8: Final = re.compile(r"libcudnn\w*\.so\.8|cudnn\w*64_8\.dll")
 _VARIANTS: Final[Mapping[Kind, str]] = {"none": "cpu", "ancient": "cpu", "amd": "rocm6.4", "intel": "xpu"}
 _TORCH: Final = ("torch", "torchvision", "torchaudio")
 _PORTABLE_PYTHON: Final = r".\python_embeded\python.exe"
@@ -75,7 +79,7 @@ class Case:
         if self.situation.gpus == () and self.situation.source != "machine":
             return None
         # An error that names a GPU did not arise on a machine without one: it was brought here from another.
-        return self.named if self.category in load_naming_categories() else None
+        return self.named if self.category in load_categories("names_gpu") else None
 
     @cached_property
     def named(self) -> Capability | None:
@@ -92,7 +96,9 @@ class Case:
         if self.capability is not None:
             return _kind_of(self.capability)
         if self.situation.gpus == ():
-            return "none"
+            # Another error was brought to this machine from one that has a GPU, or the GPU of this one is hidden.
+            is_elsewhere = self.situation.source == "machine" and self.category not in load_categories("without_gpu")
+            return "unknown" if is_elsewhere else "none"
         vendor = self.gpu.vendor if self.gpu else None
         if vendor in ("amd", "intel", "apple"):
             return vendor
@@ -110,7 +116,9 @@ class Case:
         """What the library at fault is called in a sentence."""
         if self.build:
             return self.build.title
-        name = self.values.get("library") or self.values.get("package") or self.culprit or ""
+        # What is missing is no library at fault, though nothing else may be named.
+        culprit = None if self.culprit == self.values.get("file") else self.culprit
+        name = self.values.get("library") or self.values.get("package") or culprit or ""
         return " ".join(name.split())[:_LONGEST] or None
 
     @cached_property
@@ -187,6 +195,10 @@ class Case:
             facts.add("torch-nowhere" if self.kind == "unknown" else "torch-elsewhere")
         if "libcuda.so" in self.values.get("file", "") or self.values.get("file") == "-lcuda":
             facts.add("lacks-libcuda")
+        if _CUDNN_8.search(self.values.get("file", "")):
+            facts.add("lacks-cudnn-8")
+        if _TORCH_CUDA.search(self.values.get("file", "")):
+            facts.add("lacks-torch-cuda")
         return frozenset(facts | self._torch_facts() | self._driver_facts())
 
     def _toolkit_facts(self, capability: Capability) -> set[str]:
@@ -207,11 +219,14 @@ class Case:
             return {"driver-unknown"} if branch is None else set()
         return {"driver-too-old" if branch < self.torch_build.driver else "driver-fits"}
 
-    def runtime_package(self) -> str | None:
-        """Give the package that brings the CUDA library that was not found; None where it is none."""
+    def runtime_package(self) -> tuple[str, str] | None:
+        """Give the package that brings the CUDA library that was not found, and its folder; None where it is none."""
         library = cuda_library(PurePath(self.values.get("file", "")).name)
+        if library is None:
+            return None
         cuda = torch_builds.cuda_of(self.situation.torch_variant)
-        return library.package(cuda and cuda[0]) if library else None
+        package = library.package(cuda and cuda[0])
+        return package, f"nvidia/{library.folder_of(package)}/lib"
 
 
 def toolkits_for(capability: Capability) -> Mapping[str, Any] | None:

@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rtx50_autoload.capability import format_capability
-from rtx50_autoload.diagnosis.conditions import FAMILIES, capability_number
 from rtx50_autoload.diagnosis.culprit import find_culprit
 from rtx50_autoload.diagnosis.diagnosis import ABSTENTIONS, Diagnosis
+from rtx50_autoload.diagnosis.facts import facts_of, numbers_in
 from rtx50_autoload.diagnosis.normalise import normalise
 from rtx50_autoload.diagnosis.plans import plan
 from rtx50_autoload.diagnosis.printed import complete
+from rtx50_autoload.diagnosis.sentences import fill_in, sentences_about
 from rtx50_autoload.diagnosis.signatures import EVIDENCE, RANKS, load_signatures
 from rtx50_autoload.diagnosis.situation import Situation
 
@@ -31,12 +31,6 @@ _LONGEST_HEADLINE: Final = 240
 #: Between two errors of which the first is the cause.
 _CHAINED: Final = re.compile(r"during handling of the above exception|the above exception was the direct cause")
 _EXCEPTION: Final = re.compile(r"(?<![\w.])[A-Za-z_][\w.]{0,200}(?:Error|Exception|Exit|Interrupt)(?=: | ?$)")
-#: In a cause: what is filled in, and a part that is left out where that is not known.
-_PLACE: Final = re.compile(r"\{(\w+)\}")
-_OPTIONAL: Final = re.compile(r"\[([^\[\]]*)\]")
-#: torch's newer list gives each architecture a line: ``- 8.0 which supports hardware CC >=8.0,<9.0 except {8.7}``.
-_LISTED: Final = re.compile(r"(\d{1,2}\.\d) which supports")
-_ARCHS: Final = re.compile(r"\d{1,2}\.\d|\d{2,4}")
 #: What a report about a GPU or an installation speaks of, and how failures are told.
 _TOPIC: Final = re.compile(
     r"\b(?:cuda|gpu|nvidia|torch|pytorch|nvcc|driver|cudnn|nccl|wheel|pip|cmake|ninja|sm_\d|rtx)\b"
@@ -69,7 +63,7 @@ def classify(text: str, situation: Situation | None = None) -> Diagnosis:
     """
     normalised = normalise(text)
     known = complete(situation or Situation(), normalised)
-    facts = _facts(known)
+    facts = facts_of(known)
     match = _decide(list(_matches(normalised, facts)), normalised)
     if match is None:
         return _abstain(normalised, known)
@@ -86,7 +80,7 @@ def _matches(text: NormalisedText, facts: Mapping[str, Value]) -> Iterator[_Matc
                 values = {
                     name: text.flat[slice(*match.span(name))] for name, group in match.groupdict().items() if group
                 }
-                outcome = _outcome(signature, {**facts, **_numbers(values)})
+                outcome = _outcome(signature, {**facts, **numbers_in(values)})
                 if outcome is not None:
                     yield _Match(signature, outcome, match.start(), match.end(), values)
 
@@ -128,53 +122,6 @@ def _start(match: _Match) -> int:
     return match.start
 
 
-def _facts(situation: Situation) -> dict[str, Value]:
-    """Give what is known of the machine, by the names of `conditions.SUBJECTS`."""
-    gpus = situation.gpus or ()
-    device = next((gpu.capability for gpu in gpus if gpu.capability), None)
-    vendors = {gpu.vendor for gpu in gpus if gpu.vendor}
-    vendor = "nvidia" if "nvidia" in vendors else next(iter(sorted(vendors)), None)
-    found: dict[str, Value | None] = {
-        "device": device,
-        "vendor": vendor,
-        "system": situation.system,
-        "torch": _release(situation.torch),
-        "variant": situation.torch_variant,
-        "toolkit": _release(situation.cuda_toolkit),
-        "driver": _release(situation.driver),
-        "python": _release(situation.python_version),
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _release(version: str | None) -> tuple[int, ...] | None:
-    match = re.match(r"\d+(?:\.\d+)*", version or "")
-    return tuple(int(part) for part in match[0].split(".")[:2]) if match else None
-
-
-def _numbers(values: Mapping[str, str]) -> dict[str, Value]:
-    """Read the numbers that a signature took from the text."""
-    found: dict[str, Value] = {}
-    for name, text in values.items():
-        if name in {"arch", "low", "high"}:
-            capability = capability_number(re.sub(r"[,\s]+", ".", text.strip("() ")))
-            if capability is not None:
-                found[name] = capability
-        elif name == "family":
-            found["low"] = FAMILIES[text.lower()]
-        elif name == "archs":
-            archs = [capability_number(number) for number in _LISTED.findall(text) or _ARCHS.findall(text)]
-            if archs:
-                found[name] = tuple(arch for arch in archs if arch is not None)
-        elif name in {"limit", "required"} and text.isdecimal():
-            found[name] = (int(text),)
-        elif name == "device":
-            capability = capability_number(text)
-            if capability is not None:
-                found["printed"] = capability
-    return found
-
-
 def _diagnose(match: _Match, text: NormalisedText, situation: Situation, facts: Mapping[str, Value]) -> Diagnosis:
     outcome = match.outcome
     headline = _headline(match, text)
@@ -183,8 +130,8 @@ def _diagnose(match: _Match, text: NormalisedText, situation: Situation, facts: 
     return Diagnosis(
         category=outcome.category,
         confidence=round(outcome.confidence * _MISSING ** len(missing), 2),
-        cause=_fill(outcome.cause, match.values, situation),
-        evidence=(f"The text says: {headline}", *_known(situation)),
+        cause=fill_in(outcome.cause, match.values, situation),
+        evidence=(f"The text says: {headline}", *sentences_about(situation)),
         missing_evidence=tuple(EVIDENCE[ask] for ask in missing),
         culprit=culprit,
         fix=plan(outcome.category, situation, match.values, culprit),
@@ -196,42 +143,6 @@ def _diagnose(match: _Match, text: NormalisedText, situation: Situation, facts: 
 def _culprit(match: _Match, text: NormalisedText) -> str | None:
     known = match.signature.culprit
     return find_culprit(text, match.values) if known is None else known or None
-
-
-def _fill(template: str, values: Mapping[str, str], situation: Situation) -> str:
-    """Write a cause, with what the text and the machine tell in its places."""
-    gpu = next((gpu for gpu in situation.gpus or () if gpu.capability), None) or next(iter(situation.gpus or ()), None)
-    words = {
-        "gpu": _gpu(gpu.name, gpu.capability) if gpu else "this GPU",
-        "built": _torch(situation),
-        **{name: value.strip() for name, value in values.items()},
-    }
-    known = _OPTIONAL.sub(lambda part: part[1] if words.keys() >= set(_PLACE.findall(part[1])) else "", template)
-    cause = _PLACE.sub(lambda place: words.get(place[1], "?"), known)
-    return f"T{cause[1:]}" if cause.startswith(("the ", "this ")) else cause
-
-
-def _gpu(name: str | None, capability: tuple[int, int] | None) -> str:
-    if capability is None:
-        return name or "this GPU"
-    return f"{name or 'this GPU'} (compute capability {format_capability(capability)})"
-
-
-def _torch(situation: Situation) -> str:
-    version = "+".join(filter(None, (situation.torch, situation.torch_variant)))
-    return f"torch {version}" if version else "the installed torch"
-
-
-def _known(situation: Situation) -> Iterator[str]:
-    """Say what is known of the machine, one sentence each."""
-    for gpu in situation.gpus or ():
-        yield f"GPU: {_gpu(gpu.name, gpu.capability)}."
-    if situation.torch or situation.torch_variant:
-        yield f"Installed: {_torch(situation)}."
-    if situation.driver:
-        yield f"NVIDIA driver: {situation.driver}."
-    if situation.cuda_toolkit:
-        yield f"CUDA toolkit (nvcc): {situation.cuda_toolkit}."
 
 
 def _headline(match: _Match, text: NormalisedText) -> str:
@@ -265,7 +176,7 @@ def _abstain(text: NormalisedText, situation: Situation) -> Diagnosis:
             "other",
             0.2,
             "This may be a fault of the GPU's software or of an installation, but no line of it says which.",
-            evidence=tuple(_known(situation)),
+            evidence=tuple(sentences_about(situation)),
             missing_evidence=(EVIDENCE["traceback"], EVIDENCE["log"]),
             headline=text.lines[-1][:_LONGEST_HEADLINE],
         )

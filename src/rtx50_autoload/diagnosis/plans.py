@@ -123,6 +123,7 @@ def _typed(case: Case, verb: str, *rest: str) -> str:
         "set": typist.set_variable,
         "unset": typist.unset_variable,
         "path": lambda folder: typist.prepend("PATH", folder),
+        "loader": lambda folder: typist.prepend_package_folder("LD_LIBRARY_PATH", folder),
         "run": typist.line,
         "ours": case.run_ours,
     }

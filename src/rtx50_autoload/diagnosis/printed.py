@@ -48,7 +48,10 @@ _AMD: Final = re.compile(
 )
 _OTHER: Final = re.compile(r"torch[-_]npu|vllm[-_]ascend|\bascendcl\b|torch[-_]mlu|torch[-_]musa|habana|torch[-_]xla")
 _INTEL: Final = re.compile(r"intel\(r\) arc|\+xpu\b|xpu backend|intel_extension_for_pytorch|ur_result_error")
-_APPLE: Final = re.compile(r"mps backend|mps device|macosx_\d|\bdarwin\b|/users/\w+/library/|/opt/homebrew/")
+# Not the markers of requirements that pip prints on every system.
+_APPLE: Final = re.compile(
+    r"mps backend|mps device|macosx_\d|(?<!sys_platform == .)\bdarwin\b|/users/\w+/library/|/opt/homebrew/"
+)
 _NVIDIA: Final = re.compile(r"nvidia|geforce|\bcuda error|nvcc|ptxas|nvrtc|\brtx\b")
 _WINDOWS: Final = re.compile(r"\b[a-z]:\\|\bwinerror\b|site-packages\\|\.pyd\b|windows-\d|\bmsvc\b")
 _LINUX: Final = re.compile(r"/(?:usr|home|root|opt|workspace|tmp|mnt)/|\.so\b|x86_64-linux")

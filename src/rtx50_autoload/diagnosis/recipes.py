@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rtx50_autoload.knowledge import read_tables
 
@@ -19,7 +19,7 @@ __all__ = [
     "Recipe",
     "build_of",
     "load_builds",
-    "load_naming_categories",
+    "load_categories",
     "load_plans",
     "load_recipes",
 ]
@@ -106,9 +106,9 @@ def load_builds() -> tuple[Build, ...]:
 
 
 @cache
-def load_naming_categories() -> frozenset[str]:
-    """Read from `plans.toml` in which categories the text names the GPU in question."""
-    return frozenset(read_tables(__package__, "plans.toml")["names_gpu"])
+def load_categories(trait: Literal["names_gpu", "without_gpu"]) -> frozenset[str]:
+    """Read from `plans.toml` which categories have a trait."""
+    return frozenset(read_tables(__package__, "plans.toml")[trait])
 
 
 def build_of(name: str) -> Build | None:

@@ -73,8 +73,9 @@ def _of_text(case: Case) -> dict[str, str]:
         words["compiler"] = values["limit"]
     if _ABSOLUTE.match(words.get("file", "")):
         words["path"] = words["file"]
-    runtime_package = case.runtime_package()
-    return words | ({"runtime_package": runtime_package} if runtime_package else {})
+    if runtime := case.runtime_package():
+        words["runtime_package"], words["runtime_folder"] = runtime
+    return words
 
 
 def _one_line(text: str) -> str:

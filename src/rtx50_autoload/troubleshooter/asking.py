@@ -14,23 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from . import assistant_errors
-from .answers import READERS, Output, clean
-from .assistant_errors import (
-    AssistantError,
-    CrashedError,
-    EmptyAnswerError,
-    GarbledAnswerError,
-    NotFoundError,
-    PromptTooLongError,
-    TimedOutError,
-    TooOldError,
-    UnreachableError,
-)
+from .answers import clean
+from .assistant_errors import CrashedError, NotFoundError, PromptTooLongError, TooOldError
 from .assistants import Found, Program, load_knowledge
-from .child import LONGEST_OUTPUT, Outcome, run_child
+from .child import Outcome, run_child
 from .local_servers import ask_server
 from .programs import expand, not_usable
+from .understanding import LONGEST_COMPLAINT, understand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,8 +31,6 @@ __all__ = ["LONGEST_PROMPT", "Answer", "ask"]
 LONGEST_PROMPT: Final = 100_000
 #: How long an assistant may take to say its version, in seconds.
 _VERSION_LIMIT: Final = 20.0
-#: How much of an assistant's complaint is shown, in characters.
-_LONGEST_COMPLAINT: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +123,7 @@ class _Asking:
                     for argument in program.arguments
                 ]
                 outcome = self._run(arguments, prompt, time_limit - (time.monotonic() - start), on_progress)
-                text = self._read(outcome, answer, prompt, time_limit)
+                text = understand(program, outcome, answer, prompt, time_limit)
                 left = self._left()
             finally:
                 self._remove_traces(name)
@@ -157,7 +145,7 @@ class _Asking:
                 raise NotFoundError(
                     f"{self._found.where} does not say that it is {program.title}.",
                     f"Another program may have this name: `{program.command} --version` tells.",
-                    said[:_LONGEST_COMPLAINT],
+                    said[:LONGEST_COMPLAINT],
                 )
             version = match[1]
         fault = not_usable(program, version)
@@ -211,64 +199,6 @@ class _Asking:
         git = {"GIT_CEILING_DIRECTORIES": str(self._cwd.parent)}
         return {**kept, "PATH": path, **temporary, **git, **knowledge.set, **program.set}
 
-    def _read(self, outcome: Outcome, answer: Path, prompt: str, time_limit: float) -> str:
-        """Give the answer.
-
-        Raises:
-            AssistantError: there is none.
-
-        """
-        title = self._program.title
-        file = ""
-        if answer.is_file():
-            with answer.open(encoding="utf-8", errors="replace") as stream:
-                file = stream.read(LONGEST_OUTPUT)
-        reading = READERS[self._program.answer](Output(outcome.stdout, outcome.stderr, file))
-        complaint = _complaint(reading.complaint, prompt)
-        if outcome.end == "output" or len(file) >= LONGEST_OUTPUT:
-            raise GarbledAnswerError(f"The answer of {title} has no end.", "Try again, or ask another assistant.")
-        if outcome.end == "itself" and outcome.code == 0 and reading.text is not None:
-            text = clean(reading.text).strip()
-            if text:
-                return text
-            raise EmptyAnswerError(f"{title} gave an empty answer.", "Try again, or ask another assistant.", complaint)
-        known = self._known_failure(complaint)
-        if known is not None:
-            raise known
-        if outcome.end == "hopeless":
-            raise UnreachableError(
-                f"{title} tries again and again, and gets no answer.",
-                "Look at the network of this machine (a proxy?), or ask a model on this machine.",
-                complaint,
-            )
-        if outcome.end == "time":
-            raise TimedOutError(
-                f"{title} gave no answer within {time_limit:g} seconds.",
-                "Try again, with more time; `rtx50-autoload assistants` names others.",
-                complaint,
-            )
-        if outcome.code == 0:
-            raise GarbledAnswerError(
-                f"What {title} answered is not in the form that it was asked for.",
-                self._program.update,
-                complaint,
-            )
-        how = f"signal {-outcome.code}" if outcome.code < 0 else f"exit code {outcome.code}"
-        raise CrashedError(
-            f"{title} broke off ({how}).",
-            f"Run `{self._program.command}` in a terminal and see whether it works there.",
-            complaint,
-        )
-
-    def _known_failure(self, complaint: str) -> AssistantError | None:
-        program = self._program
-        for failure in load_knowledge().failures:
-            if any(re.search(text, complaint, re.IGNORECASE) for text in failure.texts):
-                error: type[AssistantError] = getattr(assistant_errors, failure.error)
-                words = {"title": program.title, "login": program.login, "update": program.update}
-                return error(failure.reason.format(**words), failure.next.format(**words), complaint)
-        return None
-
     def _left(self) -> tuple[str, ...]:
         """Tell what the assistant has written into the folders that it was given, before they are removed."""
         return tuple(
@@ -283,12 +213,3 @@ class _Asking:
             folder = expand(trace.format(folder=name), self._environ)
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _complaint(text: str, prompt: str) -> str:
-    """Give the beginning and the end of what was complained about, without the question, which some repeat."""
-    asked = {line.strip() for line in prompt.splitlines()}
-    lines = [line for line in clean(text).splitlines() if line.strip() and line.strip() not in asked]
-    complaint = "\n".join(lines)
-    half = _LONGEST_COMPLAINT // 2
-    return complaint if len(complaint) <= _LONGEST_COMPLAINT else f"{complaint[:half]}\n[...]\n{complaint[-half:]}"

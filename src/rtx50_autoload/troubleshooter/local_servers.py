@@ -10,10 +10,8 @@ import http.client
 import ipaddress
 import json
 import socket
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -24,10 +22,9 @@ from .assistant_errors import (
     CrashedError,
     EmptyAnswerError,
     GarbledAnswerError,
-    TimedOutError,
-    UnreachableError,
 )
 from .assistants import Found, Server
+from .exchange import LONGEST_REPLY, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,10 +34,6 @@ __all__ = ["ask_server", "find_servers"]
 #: How long a server may take to accept a connection, and to say what it is, in seconds.
 _CONNECT: Final = 0.05
 _INTRODUCTION: Final = 0.5
-#: No answer of a server's is longer, in bytes.
-_LONGEST: Final = 1 << 20
-#: How often the one who waits is told of it, in seconds.
-_TICK: Final = 0.2
 _OK: Final = 200
 _FIRST_SERVER_ERROR: Final = 500
 
@@ -75,7 +68,7 @@ def ask_server(
         body.update(_care_for_the_gpu(found, model, prompt))
     address = urlsplit(found.where)
     assert address.hostname is not None  # noqa: S101 - we have made it
-    exchange = _Exchange(address.hostname, address.port or server.port, path, json.dumps(body).encode())
+    exchange = Exchange(address.hostname, address.port or server.port, path, json.dumps(body).encode())
     status, raw = exchange.run(found.title, time_limit, on_progress)
     try:
         reply = json.loads(raw)
@@ -185,7 +178,7 @@ def _get(host: str, port: int, path: str) -> Any:  # noqa: ANN401 - what JSON gi
         response = connection.getresponse()
         if response.status != _OK:
             raise ValueError(response.status)
-        return json.loads(response.read(_LONGEST))
+        return json.loads(response.read(LONGEST_REPLY))
 
 
 def _refusal(found: Found, status: int, reply: object) -> AssistantError:
@@ -199,68 +192,3 @@ def _refusal(found: Found, status: int, reply: object) -> AssistantError:
             details,
         )
     return CrashedError(f"{found.title} did not take the question: {details}.", "Try another of its models.", details)
-
-
-class _Exchange:
-    """One request in a thread of its own, which a time limit or Ctrl+C can end wherever it stands."""
-
-    def __init__(self, host: str, port: int, path: str, body: bytes) -> None:
-        self._connection = http.client.HTTPConnection(host, port, timeout=_INTRODUCTION)
-        self._socket: socket.socket | None = None
-        self._path, self._body = path, body
-        self._result: tuple[int, bytes] | None = None
-        self._error: Exception | None = None
-
-    def run(self, title: str, time_limit: float, on_progress: Callable[[float], None] | None) -> tuple[int, bytes]:
-        """Wait for the answer.
-
-        Raises:
-            AssistantError: there is none.
-
-        """
-        start = time.monotonic()
-        thread = threading.Thread(target=self._talk, daemon=True)
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(_TICK)
-                seconds = time.monotonic() - start
-                if seconds > time_limit and thread.is_alive():
-                    raise TimedOutError(
-                        f"{title} gave no answer within {time_limit:g} seconds.",
-                        "A large model takes minutes to load: try again, with more time or a smaller model.",
-                    )
-                if on_progress is not None:
-                    on_progress(seconds)
-        finally:
-            self._hang_up()
-        if self._result is not None:
-            return self._result
-        if isinstance(self._error, OverflowError):
-            raise GarbledAnswerError(f"The answer of {title} has no end.", "Try again, or with another model.")
-        raise UnreachableError(
-            f"{title} broke off ({clean(str(self._error) or type(self._error).__name__)}).",
-            "Look whether it still runs, and try again.",
-        ) from self._error
-
-    def _talk(self) -> None:
-        try:
-            with closing(self._connection):
-                self._connection.connect()
-                self._socket = self._connection.sock
-                # Now the one who waits keeps the time.
-                self._socket.settimeout(None)
-                self._connection.request("POST", self._path, self._body, {"Content-Type": "application/json"})
-                with closing(self._connection.getresponse()) as response:
-                    raw = response.read(_LONGEST + 1)
-                if len(raw) > _LONGEST:
-                    raise OverflowError  # noqa: TRY301 - told apart where it is waited for
-                self._result = response.status, raw
-        except Exception as error:  # noqa: BLE001 - handed over to the one who waits
-            self._error = error
-
-    def _hang_up(self) -> None:
-        """Wake the thread where it waits for the server; it closes the rest."""
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)

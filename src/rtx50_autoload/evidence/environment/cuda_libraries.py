@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.evidence.environment.topic import knowledge
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["CudaLibrary", "cuda_library"]
+
+#: The CUDA major version since which NVIDIA's packages share a folder.
+_SHARED_SINCE: Final = 13
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class CudaLibrary:
     def package(self, cuda: int | None) -> str:
         """Give the package for a CUDA major version, where several bring the same file; the newest otherwise."""
         return self.packages.get(cuda or 0) or self.packages[max(self.packages)]
+
+    def folder_of(self, package: str) -> str:
+        """Give the folder below ``nvidia/`` that a package puts it into; those for CUDA 13 and later share one."""
+        cuda = next(major for major, name in self.packages.items() if name == package)
+        return self.folder if cuda < _SHARED_SINCE else f"cu{cuda}"
 
 
 @cache
