@@ -53,10 +53,11 @@ def _offer(found: Finding) -> None:
     """Offer to put the error to an assistant; the traceback has been shown."""
     try:
         # Loaded here: a process without such an error needs none of it.
-        from rtx50_autoload.troubleshooter.consult import Case  # noqa: PLC0415
         from rtx50_autoload.troubleshooter.crash import after_crash  # noqa: PLC0415
 
-        after_crash(Case(found.text, found.diagnosis, found.situation, found.incident))
+        after_crash(found.text, found.diagnosis, found.situation, found.incident)
+    except KeyboardInterrupt:
+        return  # whoever presses Ctrl+C wants the end, which comes now
     except Exception as fault:  # noqa: BLE001 - the program ends as it would without us
         hook.record(fault)
 

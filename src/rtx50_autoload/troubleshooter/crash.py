@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 from rtx50_autoload import settings as settings_module
 from rtx50_autoload import voice
 
-from . import person
-from .answer_text import answer_lines
-from .assistant_errors import UnknownAssistantError
 from .consent import consent
-from .conversation import converse
 from .kept_answers import KeptAnswer, keep_answer, kept_answer
 
 if TYPE_CHECKING:
+    from rtx50_autoload.diagnosis.diagnosis import Diagnosis
+    from rtx50_autoload.diagnosis.situation import Situation
     from rtx50_autoload.settings import Settings
 
     from .consult import Case
@@ -27,40 +25,52 @@ if TYPE_CHECKING:
 __all__ = ["after_crash"]
 
 
-def after_crash(case: Case) -> None:
-    """Put the error to an assistant, if the settings and the person want it.
+def after_crash(text: str, diagnosis: Diagnosis, situation: Situation, incident: str | None) -> None:
+    """Put an error to an assistant, if the settings and the person want it.
 
     To be called in the one process that speaks of the incident.
+
+    Args:
+        text: the error.
+        diagnosis: what it means.
+        situation: what is known of the machine.
+        incident: its id. What could not be recorded is not asked about: nothing would keep it from being asked again.
 
     Raises:
         Exception: a fault of ours, or of the disk.
 
     """
     settings = settings_module.load()
-    # What cannot be recorded cannot be kept from being asked again and again.
-    if settings.quiet or settings.ai == "off" or case.incident is None:
+    if settings.quiet or settings.ai == "off" or incident is None:
         return
-    try:
-        _talk(case, case.incident, settings)
-    except KeyboardInterrupt:
-        person.tell("\nNobody is asked any more.")
-
-
-def _talk(case: Case, incident: str, settings: Settings) -> None:
     allowed = consent(settings.ai, "crash")
     kept = kept_answer(incident)
     if allowed.answer == "no":
         # Whoever has not switched it on expects nothing: the note on the error names the next command.
         if settings.ai == "auto":
             _say(f"No assistant was asked, because {allowed.reason}", incident)
-        return
-    if kept is not None:
+    elif kept is not None:
         _say(_before(kept), incident)
-        return
+    else:
+        # Loaded here: most crashes end before, and should end soon.
+        from .consult import Case  # noqa: PLC0415
+
+        _talk(Case(text, diagnosis, situation, incident), incident, settings)
+
+
+def _talk(case: Case, incident: str, settings: Settings) -> None:
+    from . import person  # noqa: PLC0415 - likewise
+    from .answer_text import answer_lines  # noqa: PLC0415
+    from .assistant_errors import UnknownAssistantError  # noqa: PLC0415
+    from .conversation import converse  # noqa: PLC0415
+
     try:
         outcome = converse(case, settings, "crash", again=False)
     except UnknownAssistantError as error:
         _say(str(error).rstrip("."), incident)
+        return
+    except KeyboardInterrupt:
+        person.tell("\nNobody is asked any more.")
         return
     if outcome.consultation is not None:
         person.tell()
