@@ -389,3 +389,9 @@ def test_without_its_shell_a_script_is_not_run(tmp_path, monkeypatch):
     assert check(saved.script).asked == ()
     with pytest.raises(ScriptNotRunnableError, match="not installed here"):
         command(saved)
+
+
+def test_the_marks_under_a_line_of_a_traceback_are_no_fence():
+    answer = "It fails here:\n    result = run(1)\n             ~~~^^^\n```bash\necho mended\n```\n"
+    [script] = extract(answer)
+    assert script.text == "echo mended\n"

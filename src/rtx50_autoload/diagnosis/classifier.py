@@ -149,13 +149,21 @@ def _headline(match: _Match, text: NormalisedText) -> str:
     """Give the line that decided; of a text pasted as one line, the part around what matched."""
     if match.outcome.rank == RANKS["gate"]:
         return _last_error(text)
-    line = text.line_at(match.start)
+    line = _error_line(match, text) or text.line_at(match.start)
     if len(line) <= _LONGEST_HEADLINE:
         return line
     start = max(text.line_start(match.start), match.start - _LONGEST_HEADLINE // 4)
     exception = next(iter(_EXCEPTION.finditer(text.flat, start, match.start)), None)
     start = exception.start() if exception else match.start
     return text.flat[start : start + _LONGEST_HEADLINE].strip()
+
+
+def _error_line(match: _Match, text: NormalisedText) -> str | None:
+    """Give the line that names the exception where it says the same: torch's hints below it name the error again."""
+    for exception in reversed(list(_EXCEPTION.finditer(text.flat, 0, match.end))):
+        line = text.line_at(exception.start())
+        return line if any(pattern.search(line.lower()) for pattern in match.signature.patterns) else None
+    return None
 
 
 def _last_exception(text: NormalisedText) -> re.Match[str] | None:

@@ -39,7 +39,8 @@ LANGUAGES: Final = {
     )
 }
 
-_FENCE: Final = re.compile(r"[ \t]*(?:[-*>][ \t]+)?(?P<mark>`{3,}|~{3,})[ \t]*(?P<name>[\w-]*)[^`]*")
+# The marks that Python puts under a line of a traceback, ~~~~^^^^, are no fence.
+_FENCE: Final = re.compile(r"[ \t]*(?:[-*>][ \t]+)?(?P<mark>`{3,}|~{3,}(?![~^]))[ \t]*(?P<name>[\w-]*)[^`]*")
 
 
 @dataclass(frozen=True, slots=True)
