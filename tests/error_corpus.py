@@ -104,8 +104,10 @@ def judge(reports: Iterable[Report], say: Callable[[str], object] = print) -> li
     reports = list(reports)
     faults = []
     wrong, misplaced = [], 0
+    confusion: dict[str, Counter[str]] = {}
     for report in reports:
         diagnosis = report.diagnose()
+        confusion.setdefault(report.category, Counter())[diagnosis.category] += 1
         if diagnosis.category != report.category:
             wrong.append((report, diagnosis))
         misplaced += report.category in OTHER_GPUS and is_for_rtx_50(diagnosis)
@@ -113,9 +115,10 @@ def judge(reports: Iterable[Report], say: Callable[[str], object] = print) -> li
     say(f"{len(reports)} reports, {share:.1%} in the right category")
     if share < RIGHT:
         faults.append(f"{share:.1%} right, {RIGHT:.0%} asked for")
-    table = Counter((report.category, diagnosis.category) for report, diagnosis in wrong)
-    for (expected, given), count in sorted(table.items()):
-        say(f"  {count:3}  {expected} -> {given}")
+    say(f"{'category':32} {'reports':>7} {'right':>6}  taken for")
+    for category, given in sorted(confusion.items()):
+        others = ", ".join(f"{name} {count}" for name, count in given.most_common() if name != category)
+        say(f"{category:32} {sum(given.values()):7} {given[category]:6}  {others}")
     for report, diagnosis in wrong:
         say(f"       {report.id}: {report.category} -> {diagnosis.category} ({diagnosis.signature})")
     say(f"{misplaced} fixes for the RTX 50 series given to other GPUs or other errors")
