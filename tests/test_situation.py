@@ -270,3 +270,13 @@ print(json.dumps([situation.source, situation.python_version, situation.python_c
     assert version == ".".join(map(str, sys.version_info[:3]))
     assert command.strip("'") == sys.executable
     assert not has_torch
+
+
+@pytest.mark.parametrize("words", ["none", "No GPU", "CPU only"])
+def test_a_machine_may_be_said_to_have_no_gpu(words):
+    assert Situation.from_environment({"gpu": words}).gpus == ()
+
+
+def test_a_family_of_capabilities_is_told_by_its_first():
+    [gpu] = Situation.from_environment({"gpu": "compute capability 5.x"}).gpus
+    assert gpu.capability == (5, 0)

@@ -24,7 +24,10 @@ _VARIANT: Final = re.compile(r"\b(cu\d{2,3}|cpu|xpu|rocm ?[\d.]*)\b", re.IGNOREC
 _NVCC: Final = re.compile(r"nvcc\D{0,12}(\d+\.\d+)|(\d+\.\d+)\D{0,6}(?:nvcc|toolkit)", re.IGNORECASE)
 _DRIVER: Final = re.compile(r"\b\d{3}(?:\.\d+){0,2}\b")
 _PYTHON: Final = re.compile(r"\b3\.\d{1,2}(?:\.\d{1,2})?")
-_ARCH: Final = re.compile(r"\b(?:sm|cc|compute capability|capability)[ _]?\(?(\d{1,2}\.\d|\d{2,3})\b", re.IGNORECASE)
+_ARCH: Final = re.compile(r"\b(?:sm|cc|compute capability|capability)[ _]?\(?(\d{1,2}\.[\dx]|\d{2,3})\b", re.IGNORECASE)
+_NO_GPU: Final = re.compile(
+    r"\s*(?:none|no (?:nvidia |cuda )?gpu|(?:without|w/o) gpu|cpu(?:[ -]only)?)\s*", re.IGNORECASE
+)
 #: The oldest that any CUDA in use knows; what is below is something else, such as the 12 of 12.0 alone.
 _FIRST: Final = (2, 0)
 _IN_PARENTHESES: Final = re.compile(r"\([^()]*\)")
@@ -98,11 +101,13 @@ def _capability(value: object) -> Capability | None:
 def _gpus(text: str | None, capability: Capability | None) -> tuple[Gpu, ...] | None:
     if text is None:
         return None if capability is None else (Gpu(None, capability, "nvidia"),)
+    if capability is None and _NO_GPU.fullmatch(text):
+        return ()
     # Words in parentheses are remarks: "RTX 5070 (replaced a 3090)"; but a capability there is the GPU's.
     outside = _IN_PARENTHESES.sub(" ", text)
     gpus = find_gpus(outside, bare=True) or find_gpus(text, bare=True)
     match = _ARCH.search(text)
-    stated = capability or (capability_number(match[1]) if match else None)
+    stated = capability or (capability_number(match[1].lower().replace("x", "0")) if match else None)
     if not gpus:
         return (Gpu(text, stated, None if stated is None else "nvidia"),)
     if stated is not None and all(gpu.capability != stated for gpu in gpus):
