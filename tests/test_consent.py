@@ -47,7 +47,7 @@ def test_without_a_terminal_nobody_is_asked_unless_the_setting_is_auto(monkeypat
         ("GITHUB_ACTIONS", "true"),
         ("CI", "1"),
         ("PYTEST_CURRENT_TEST", "test_x.py::test_y (call)"),
-        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("PEP517_BUILD_BACKEND", "setuptools.build_meta"),
         ("CLAUDECODE", "1"),
         ("RANK", "0"),
         ("OMPI_COMM_WORLD_RANK", "3"),
@@ -61,9 +61,14 @@ def test_a_crash_in_such_a_process_asks_nobody(sit_down, name, value):
     assert answer.reason
 
 
-@pytest.mark.parametrize(("name", "value"), [("CI", "false"), ("CI", "0"), ("CI", ""), ("DEBIAN_FRONTEND", "dialog")])
+@pytest.mark.parametrize(("name", "value"), [("CI", "false"), ("CI", "0"), ("CI", "")])
 def test_a_variable_that_says_no_is_no_sign(name, value):
     assert consent("auto", "crash", {**NOBODY, name: value}).answer == "yes"
+
+
+def test_what_images_of_containers_set_for_good_is_no_sign():
+    answer = consent("auto", "crash", {**NOBODY, "DEBIAN_FRONTEND": "noninteractive", "PIP_NO_INPUT": "1"})
+    assert answer.answer == "yes"
 
 
 def test_a_command_in_ci_is_what_somebody_wrote_there():
@@ -89,9 +94,9 @@ def test_a_thread_beside_the_main_one_asks_nobody(monkeypatch):
 
 
 def test_each_surrounding_names_its_source_and_its_variables():
-    assert len(load_surroundings()) >= 5
+    assert len(load_surroundings()) >= 4
     for surrounding in load_surroundings():
         assert surrounding.source
         assert surrounding.variables
         for name in surrounding.variables:
-            assert surrounding.sign({name: next(iter(surrounding.values), "1")}) == name
+            assert surrounding.sign({name: "1"}) == name

@@ -49,13 +49,11 @@ class Surrounding:
     explicit: bool
     variables: tuple[str, ...]
     source: str
-    values: tuple[str, ...] = ()
 
     def sign(self, environ: Mapping[str, str]) -> str | None:
         """Give the variable by which a process knows that it runs there."""
         for name in self.variables:
-            value = environ.get(name, "").lower()
-            if value in self.values if self.values else value not in _NOT_SET:
+            if environ.get(name, "").lower() not in _NOT_SET:
                 return name
         return None
 
@@ -69,7 +67,7 @@ def load_surroundings() -> tuple[Surrounding, ...]:
 
     """
     return tuple(
-        Surrounding(variables=tuple(entry.pop("variables")), values=tuple(entry.pop("values", ())), **entry)
+        Surrounding(variables=tuple(entry.pop("variables")), **entry)
         for entry in read_tables(__package__, "surroundings.toml")["surrounding"]
     )
 
