@@ -14,7 +14,7 @@ from rtx50_autoload.diagnosis import classify
 from rtx50_autoload.diagnosis.diagnosis import ABSTENTIONS, Diagnosis, FixStep
 from rtx50_autoload.diagnosis.normalise import HEAD, TAIL
 from rtx50_autoload.diagnosis.signatures import load_signatures
-from rtx50_autoload.diagnosis.situation import Situation
+from rtx50_autoload.diagnosis.situation import Gpu, Situation
 
 REPORTS = read_reports(OWN)
 NO_IMAGE = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
@@ -325,3 +325,19 @@ def test_only_the_beginning_and_the_end_of_a_huge_text_are_read():
 )
 def test_a_megabyte_of_nonsense_has_an_answer(piece):
     assert classify(piece * (1_000_000 // len(piece))).category in ABSTENTIONS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "BuildError: Microsoft Visual C++ 14.0 or greater is required",
+        r'OSError: [WinError 126] Error loading "C:\Users\you\fbgemm.dll" or one of its dependencies.',
+    ],
+)
+def test_a_text_that_only_windows_prints_is_not_about_a_linux_machine(text):
+    here = Situation(source="machine", gpus=(Gpu("NVIDIA H200", (9, 0), "nvidia"),), torch="2.13.0", system="linux")
+    diagnosis = classify(text, here)
+    assert not any("H200" in sentence for sentence in diagnosis.evidence)
+    words = " ".join(word for step in diagnosis.fix for word in (step.step, *step.commands, step.changes, step.check))
+    assert "Visual" in words or "Windows" in words
+    assert "build-essential" not in words

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.diagnosis.conditions import capability_number
 from rtx50_autoload.diagnosis.gpu_names import find_gpus
-from rtx50_autoload.diagnosis.situation import Gpu
+from rtx50_autoload.diagnosis.situation import Gpu, Situation
 
 if TYPE_CHECKING:
     from rtx50_autoload.capability import Capability
     from rtx50_autoload.diagnosis.normalise import NormalisedText
-    from rtx50_autoload.diagnosis.situation import OperatingSystem, Situation, Vendor
+    from rtx50_autoload.diagnosis.situation import OperatingSystem, Vendor
 
 __all__ = ["complete", "stated_capability"]
 
@@ -54,6 +54,10 @@ _APPLE: Final = re.compile(
 )
 _NVIDIA: Final = re.compile(r"nvidia|geforce|\bcuda error|nvcc|ptxas|nvrtc|\brtx\b")
 _WINDOWS: Final = re.compile(r"\b[a-z]:\\|\bwinerror\b|site-packages\\|\.pyd\b|windows-\d|\bmsvc\b")
+#: What no program prints that runs on another system.
+_ONLY_WINDOWS: Final = re.compile(
+    r"\b[a-z]:\\(?:users|program)|\bwinerror \d|microsoft visual c\+\+ \d|site-packages\\"
+)
 _LINUX: Final = re.compile(r"/(?:usr|home|root|opt|workspace|tmp|mnt)/|\.so\b|x86_64-linux")
 _TORCH: Final = re.compile(
     r"\b(?:py)?torch(?:\.__version__)?(?: version)?[ :=]{1,4}v?"
@@ -64,9 +68,12 @@ _TORCH: Final = re.compile(
 def complete(situation: Situation, text: NormalisedText) -> Situation:
     """Add to a situation what the text tells.
 
-    A capability that the text prints for its GPU comes first: it is that GPU's error. Names come last.
+    A capability that the text prints for its GPU comes first: it is that GPU's error. Names come last. A text that can
+    only come from Windows was brought to this machine, if it is none: what is known of it does not hold then.
     """
     lower = text.lower
+    if situation.source == "machine" and situation.system in {"linux", "macos"} and _ONLY_WINDOWS.search(lower):
+        situation = Situation(system="windows")
     stated = stated_capability(lower)
     named = find_gpus(text.flat)
     gpus = situation.gpus
