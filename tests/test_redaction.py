@@ -120,7 +120,7 @@ tokenizer.pad_token_id=2, max_new_tokens=512, eos_token='</s>', special tokens h
 TOKENIZERS_PARALLELISM=false CUDA_VISIBLE_DEVICES=0,1 PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
 key : shape=(1, 61, 8, 256) (torch.bfloat16)
 pip install --index-url https://download.pytorch.org/whl/cu128 torch --trusted-host pypi.org
-http://127.0.0.1:8188 and http://localhost:7860 in /usr/lib/wsl/lib, /opt/conda/lib, /root/venv, /usr/local/cuda-12.8
+http://127.0.0.1:8188 and http://localhost:7860 in /usr/lib/wsl/lib, /usr/local/cuda-12.8
 HEAD@{1} at::Tensor c10::Half std::vector<int> dead::beef threading.local() a @ b
 root@localhost:/workspace# python train.py
 d47d1ba3-bc52-4d04-b425-ce08a91d84df
