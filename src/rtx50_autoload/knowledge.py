@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import sys
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["read_tables", "within"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["fill_fragments", "read_tables", "within"]
 
 
 def read_tables(package: str, name: str) -> dict[str, Any]:
     """Read a TOML file that lies in a package of ours."""
     return tomllib.loads(files(package).joinpath(name).read_text(encoding="utf-8"))
+
+
+def fill_fragments(pattern: str, fragments: Mapping[str, str]) -> str:
+    """Put into a regular expression the pieces that it names as ``%name%``; one may name those that come after it."""
+    for name, fragment in fragments.items():
+        pattern = pattern.replace(f"%{name}%", fragment)
+    return pattern
 
 
 def within(version: str | None, versions: str) -> bool | None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from rtx50_autoload.knowledge import read_tables
+from rtx50_autoload.knowledge import fill_fragments, read_tables
 
 __all__ = ["Rule", "Rules", "load_rules"]
 
@@ -48,9 +48,7 @@ def load_rules() -> Rules:
     fragments: dict[str, str] = tables["fragment"]
 
     def compiled(pattern: str) -> re.Pattern[str]:
-        for name, fragment in fragments.items():
-            pattern = pattern.replace(f"%{name}%", fragment)
-        return re.compile(pattern)
+        return re.compile(fill_fragments(pattern, fragments))
 
     rules = tuple(
         Rule(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from rtx50_autoload.knowledge import read_tables
+from rtx50_autoload.knowledge import fill_fragments, read_tables
 from rtx50_autoload.troubleshooter.redaction import Identity, placeholders, redact
 
 from .extract import LANGUAGES
@@ -78,14 +78,9 @@ def load_danger_rules() -> tuple[DangerRule, ...]:
     tables = read_tables(__package__, "danger.toml")
     fragments: dict[str, str] = tables["fragment"]
 
-    def compiled(pattern: str) -> re.Pattern[str]:
-        for name, fragment in fragments.items():
-            pattern = pattern.replace(f"%{name}%", fragment)
-        return re.compile(pattern, re.IGNORECASE)
-
     return tuple(
         DangerRule(
-            pattern=compiled(entry.pop("pattern")),
+            pattern=re.compile(fill_fragments(entry.pop("pattern"), fragments), re.IGNORECASE),
             languages=frozenset(entry.pop("languages", LANGUAGES)),
             examples=tuple(entry.pop("examples")),
             harmless=tuple(entry.pop("harmless", ())),
