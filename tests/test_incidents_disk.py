@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_a_lock_that_is_never_given_back_is_not_waited_for_for_ever(folder, monk
 
 
 def test_a_folder_that_is_removed_meanwhile_is_made_again(folder, monkeypatch):
-    mkstemp = incident_files.tempfile.mkstemp
+    mkstemp = tempfile.mkstemp
     removed = []
 
     def remove_once(**options):

@@ -11,18 +11,18 @@ import json
 import os
 import re
 import stat
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.errors import RTX50Error
+from rtx50_autoload.private_files import DRAFT, write_private
 
 from .incident import Incident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = [
     "IncidentStoreError",
@@ -47,13 +47,10 @@ _LOCK: Final = ".lock"
 #: Seconds that a crashing program waits for others that record at the same time; each of them takes milliseconds.
 _LONGEST_WAIT: Final = 10.0
 _POLL: Final = 0.02
-_TRIES: Final = 10
 
 _FILE: Final = re.compile(r"[0-9a-f]{12}\.json")
 #: What stood in the place of an incident and was none.
 _ASIDE: Final = re.compile(r"[0-9a-f]{12}\.[0-9a-f]{4}\.unreadable")
-#: The end of the name under which a file is written.
-_DRAFT: Final = ".draft"
 #: Seconds after which its writer has been killed, no matter how slow the disk is.
 _DRAFT_IS_STALE: Final = 3600.0
 
@@ -182,27 +179,7 @@ def write(place: Path, incident: Incident) -> None:
         OSError: it cannot be written; it is as it was before.
 
     """
-    # mkstemp makes the file readable for its owner only.
-    descriptor, name = tempfile.mkstemp(prefix=f".{incident.id}.", suffix=_DRAFT, dir=place)
-    draft = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii", newline="\n") as stream:
-            stream.write(json.dumps(incident.as_json(), indent=2) + "\n")
-        _replace(draft, file_of(place, incident.id))
-    except BaseException:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
-
-
-def _replace(draft: Path, file: Path) -> None:
-    """Rename a file onto another; on Windows that fails while somebody, such as a virus scanner, has it open."""
-    for _ in range(_TRIES - 1):
-        with contextlib.suppress(PermissionError):
-            draft.replace(file)
-            return
-        time.sleep(_POLL)
-    draft.replace(file)
+    write_private(file_of(place, incident.id), json.dumps(incident.as_json(), indent=2) + "\n")
 
 
 def make_room(place: Path) -> None:
@@ -210,7 +187,7 @@ def make_room(place: Path) -> None:
     with contextlib.suppress(OSError):
         names = os.listdir(place)  # noqa: PTH208 - names are enough
         for name in names:
-            if name.endswith(_DRAFT) and time.time() - (place / name).stat().st_mtime > _DRAFT_IS_STALE:
+            if name.endswith(DRAFT) and time.time() - (place / name).stat().st_mtime > _DRAFT_IS_STALE:
                 (place / name).unlink()
         too_many = sum(map(bool, map(_FILE.fullmatch, names))) - _MOST
         if too_many > 0:
@@ -220,4 +197,4 @@ def make_room(place: Path) -> None:
 
 def is_ours(path: Path) -> bool:
     """Tell by its name whether a file was written here."""
-    return bool(_FILE.fullmatch(path.name) or _ASIDE.fullmatch(path.name) or path.name.endswith(_DRAFT))
+    return bool(_FILE.fullmatch(path.name) or _ASIDE.fullmatch(path.name) or path.name.endswith(DRAFT))

@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import platformdirs
@@ -20,9 +18,11 @@ import platformdirs
 from rtx50_autoload.evidence.arch import parse_architecture
 from rtx50_autoload.evidence.fatbin import Container, Image, Role
 from rtx50_autoload.evidence.gpucode import READER_VERSION, GpuCode
+from rtx50_autoload.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = ["Binaries", "ImageCache", "cache_file"]
 
@@ -75,7 +75,8 @@ class ImageCache:
         kept = dict(list(files.items())[-_MAX_FILES:])
         text = json.dumps({"reader": READER_VERSION, "files": kept}, separators=(",", ":"))
         with contextlib.suppress(OSError):  # a read-only home, a full disk, or on Windows another process reading it
-            _write(self._file, text)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_private(self._file, text)
         self._known = kept
         self._new = {}
 
@@ -89,19 +90,6 @@ def _load(file: Path) -> dict[str, Any]:
         return {}
     files = content.get("files")
     return files if isinstance(files, dict) else {}
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=file.name, dir=file.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(text)
-        temporary.replace(file)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _encode_code(code: GpuCode) -> list[Any]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import tempfile
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.diagnosis.incident_files import folder as incidents_folder
+from rtx50_autoload.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = ["KeptAnswer", "answers_folder", "forget_answers", "keep_answer", "kept_answer"]
 
@@ -66,16 +65,7 @@ def keep_answer(answer: KeptAnswer) -> None:
     """
     folder = answers_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # mkstemp makes the file readable for its owner only.
-    descriptor, name = tempfile.mkstemp(prefix=".", suffix=".draft", dir=folder)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii", newline="\n") as stream:
-            stream.write(json.dumps(asdict(answer), indent=2) + "\n")
-        Path(name).replace(folder / f"{answer.incident}.json")
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    write_private(folder / f"{answer.incident}.json", json.dumps(asdict(answer), indent=2) + "\n")
     files = sorted(_files(), key=lambda file: file.stat().st_mtime)
     for file in files[: max(0, len(files) - _MOST)]:
         file.unlink(missing_ok=True)
