@@ -305,8 +305,8 @@ def test_a_terminal_without_these_characters_shows_escapes(installed, tmp_path):
         "import sys\n"
         "from rtx50_autoload.cli import explain, main\n"
         "from rtx50_autoload.diagnosis.diagnosis import Diagnosis\n"
-        "import rtx50_autoload.explaining\n"
-        "rtx50_autoload.explaining.explain = lambda *_: Diagnosis('other', 0.0, '\\u663e\\u5361')\n"
+        "import rtx50_autoload.diagnosis\n"
+        "rtx50_autoload.diagnosis.classify = lambda *_: Diagnosis('other', 0.0, '\\u663e\\u5361')\n"
         "sys.exit(main.main(['explain', '-']))\n"
     )
     result = subprocess.run(

@@ -13,6 +13,7 @@ from rtx50_autoload.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
+    from rtx50_autoload.diagnosis.diagnosis import Diagnosis
     from rtx50_autoload.diagnosis.incident import Incident
 
 __all__ = ["EnvironmentFileError", "NoIncidentError", "add_parser", "latest_incident", "run"]
@@ -64,25 +65,19 @@ def run(arguments: argparse.Namespace) -> int:
     """
     # A command imports what it needs: the parser of every other command is built without these.
     from rtx50_autoload.cli.error_text import read_file, read_stdin  # noqa: PLC0415
-    from rtx50_autoload.explaining import explain  # noqa: PLC0415
 
     environment: dict[str, Any] | None = {} if arguments.no_local_evidence else None
     if arguments.environment is not None:
         environment = _read_environment(arguments.environment)
     incident = None
     if arguments.file not in {None, "-"}:
-        diagnosis = explain(read_file(Path(arguments.file)), environment)
+        diagnosis = _explain(read_file(Path(arguments.file)), environment)
     elif arguments.file == "-" or not (sys.stdin is None or sys.stdin.isatty()):
-        diagnosis = explain(read_stdin(), environment)
+        diagnosis = _explain(read_stdin(), environment)
     else:
         incident = latest_incident()
         # What was seen in the program itself, unless another machine is asked about.
-        diagnosis = incident.diagnosis if environment is None else explain(incident.text, environment)
-    if environment is None and incident is None:
-        from rtx50_autoload.diagnosis.confirmed import confirmed  # noqa: PLC0415
-        from rtx50_autoload.diagnosis.situation import Situation  # noqa: PLC0415
-
-        diagnosis = confirmed(diagnosis, Situation.of_this_machine())
+        diagnosis = incident.diagnosis if environment is None else _explain(incident.text, environment)
     if arguments.json:
         print(json.dumps(diagnosis.as_json(), indent=2))  # noqa: T201
     else:
@@ -90,6 +85,19 @@ def run(arguments: argparse.Namespace) -> int:
 
         show_diagnosis(diagnosis, incident)
     return FINDING if diagnosis.abstains else OK
+
+
+def _explain(text: str, environment: dict[str, Any] | None) -> Diagnosis:
+    """Explain a text; where it is this machine's, the binaries of the package that it blames are looked into, too."""
+    from rtx50_autoload.diagnosis import classify  # noqa: PLC0415
+    from rtx50_autoload.diagnosis.confirmed import confirmed  # noqa: PLC0415
+    from rtx50_autoload.diagnosis.situation import Situation  # noqa: PLC0415
+    from rtx50_autoload.explaining import explain, without_own_lines  # noqa: PLC0415
+
+    if environment is not None:
+        return explain(text, environment)
+    here = Situation.of_this_machine()
+    return confirmed(classify(without_own_lines(text), here), here)
 
 
 def _read_environment(path: Path) -> dict[str, Any]:
