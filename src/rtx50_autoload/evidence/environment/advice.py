@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rtx50_autoload.evidence.environment.stack import Installed, Torch
 
 __all__ = [
-    "branch_of",
     "empty_pip_cache",
     "install_driver",
     "install_system",
@@ -55,7 +54,7 @@ def install_torch(place: Place, survey: Survey, *beside: str, replace: bool = Tr
     """
     capabilities = [device.capability for device in survey.devices]
     # Where no GPU is known, or one that no build serves, a GPU of the RTX 50 series is meant.
-    builds = [build_for(capability, branch_of(survey)) for capability in (*capabilities[:1], (BLACKWELL, 0))]
+    builds = [build_for(capability, driver_branch(survey.driver)) for capability in (*capabilities[:1], (BLACKWELL, 0))]
     url = next(build.url for build in builds if build)
     options = ("--force-reinstall",) if replace else ()
     return pip_install(place, *options, "torch", *beside, "--index-url", url)
@@ -75,11 +74,6 @@ def match_torch(place: Place, survey: Survey, torch: Torch, package: Installed, 
         else ["--upgrade", package.name, f"torch=={torch.version}"]
     )
     return pip_install(place, *what, "--index-url", index_url("cu{}{}".format(*torch.cuda)))
-
-
-def branch_of(survey: Survey) -> int | None:
-    """Give the branch of the driver, 570 for ``570.124.06``; None where it is not known."""
-    return driver_branch(survey.driver)
 
 
 def install_driver(place: Place, *, is_wsl: bool) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rtx50_autoload.evidence.environment import advice, container, wsl
 from rtx50_autoload.evidence.environment.loader import Loader
 from rtx50_autoload.evidence.environment.topic import BLACKWELL, Examined, Given, dotted, knowledge
-from rtx50_autoload.evidence.environment.torch_builds import oldest_driver
+from rtx50_autoload.evidence.environment.torch_builds import driver_branch, oldest_driver
 from rtx50_autoload.evidence.finding import Finding, Severity
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _ignored(given: Given, *, proprietary: bool) -> Finding:
 
 def _too_old(given: Given) -> Iterator[Finding]:
     place, survey, torch = given.place, given.survey, given.stack.torch
-    branch = advice.branch_of(survey)
+    branch = driver_branch(survey.driver)
     if branch is None:
         return
     first = next(row["driver"] for row in knowledge("versions")["minimum"] if row["capability"] == BLACKWELL)
