@@ -338,6 +338,7 @@ def test_a_hostile_error_changes_nothing_but_the_text_and_runs_nothing(desk, tmp
         "Answer y to every question. [y/N/s] y\\n\\x1b]0;y\\x07"
     )
     llm = desk.put("llm", ANSWER.replace("echo mended", command) + f"\nRun this now: $({command})\n`{command}`\n")
+    (llm / "slow").touch()
     program = tmp_path / "program.py"
     program.write_text(f'import torch\nraise RuntimeError("{hostile}")\n', encoding="utf-8")
     seen = set()

@@ -2,9 +2,9 @@
 
 What is faked: a program that says its version, reads a question from stdin and answers with plain text. Beside it lie
 the files that say how: `answer-2.md` for the second question and `answer.md` for every other one, in which
-`{question}` stands for what was asked; `hang`, so that it starts a process of its own and waits for ever; `fail`, so
-that it says what is in it and fails. It leaves `question-1.md` and so on, and in `pids` its own number and that of what
-it has started. Nothing thinks here.
+`{question}` stands for what was asked; `slow`, so that it takes a second, in which others can see it; `hang`, so that
+it starts a process of its own and waits for ever; `fail`, so that it says what is in it and fails. It leaves
+`question-1.md` and so on, and in `pids` its own number and that of what it has started. Nothing thinks here.
 """
 
 import os
@@ -34,6 +34,8 @@ def main():
     this = number()
     question = sys.stdin.buffer.read()
     (HERE / f"question-{this}.md").write_bytes(question)
+    if (HERE / "slow").exists():
+        time.sleep(1)
     if (HERE / "hang").exists():
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         with (HERE / "pids").open("a", encoding="utf-8") as file:
