@@ -1,0 +1,1 @@
+"""What would mend an environment, and the way there and back."""
