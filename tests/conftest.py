@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import pytest
@@ -12,6 +13,9 @@ import rig
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# Whatever a shell starts in the background has Ctrl-C ignored, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class MakeVenv(Protocol):
