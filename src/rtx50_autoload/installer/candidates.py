@@ -37,16 +37,50 @@ class Candidate:
     setting: Setting
     #: The GPUs that it has code for and that the driver carries.
     serves: tuple[Gpu, ...]
-    pins: tuple[Pin, ...]
-    #: What is wanted, and has no build for this torch.
-    missing: tuple[str, ...]
-    conflicts: tuple[Conflict, ...]
+    #: What of torch's family is asked for or installed.
+    wanted: tuple[str, ...]
 
     @property
     def driver(self) -> int:
         """The oldest driver branch on which it serves them."""
         facts, cuda = self.setting.facts, self.setting.index.cuda
         return max(facts.driver(cuda, gpu.capability) for gpu in self.serves if gpu.capability)
+
+    @cached_property
+    def pins(self) -> tuple[Pin, ...]:
+        """What has to be installed or exchanged, torch first."""
+        setting, index = self.setting, self.setting.index
+        torch = [] if setting.stays else [Pin("torch", setting.torch, index.variant, index.url)]
+        family = (pin for pin in self._family.values() if pin)
+        return (*torch, *family, *self._numpy())
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is wanted, and has no build for this torch."""
+        return tuple(name for name, pin in self._family.items() if pin is None)
+
+    @cached_property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """What is installed, and would be broken."""
+        versions = {pin.package: pin.exact for pin in self.pins}
+        return broken(self.setting.machine, versions, {*versions, *self.missing})
+
+    @cached_property
+    def _family(self) -> dict[str, Pin | None]:
+        """Give the build of each package that does not fit as it is; None where there is none."""
+        installed = self.setting.machine.packages
+        return {
+            name: wheel(name, self.setting)
+            for name in self.wanted
+            if name not in installed or not fits(name, installed[name], self.setting)
+        }
+
+    def _numpy(self) -> Iterator[Pin]:
+        """Give the numpy that an old torch needs in the place of the one that is there."""
+        numpy = self.setting.machine.packages.get("numpy")
+        for row in self.setting.facts.tables["numpy"]:
+            if numpy and within(self.setting.torch, row["torch"]) and within(numpy.version, row["numpy"]) is False:
+                yield Pin("numpy", row["last"])
 
 
 @dataclass(frozen=True)
@@ -140,27 +174,7 @@ class Candidates:
     def _candidate(self, torch: str, index: Index, serves: tuple[Gpu, ...], *, stays: bool) -> Candidate:
         release = self.facts.release(torch)
         setting = Setting(self.machine, self.facts, self.platform, torch, index, release, stays)
-        pins = [] if stays else [Pin("torch", torch, index.variant, index.url)]
-        missing = []
-        for name in self.wanted:
-            package = self.machine.packages.get(name)
-            if package and fits(name, package, setting):
-                continue
-            if pin := wheel(name, setting):
-                pins.append(pin)
-            else:
-                missing.append(name)
-        pins += self._numpy(torch)
-        versions = {pin.package: pin.exact for pin in pins}
-        conflicts = broken(self.machine, versions, {*versions, *missing})
-        return Candidate(setting, serves, tuple(pins), tuple(missing), conflicts)
-
-    def _numpy(self, torch: str) -> Iterator[Pin]:
-        """Give the numpy that an old torch needs in the place of the one that is there."""
-        numpy = self.machine.packages.get("numpy")
-        for row in self.facts.tables["numpy"]:
-            if numpy and within(torch, row["torch"]) and within(numpy.version, row["numpy"]) is False:
-                yield Pin("numpy", row["last"])
+        return Candidate(setting, serves, self.wanted)
 
     def _served(self, held: Iterable[Capability], index: Index, branch: int | None) -> tuple[Gpu, ...]:
         held = tuple(held)
