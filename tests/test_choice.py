@@ -237,6 +237,14 @@ def test_on_windows_one_build_serves_both_and_is_taken():
     assert choice.leaves == ()
 
 
+def test_an_older_gpu_is_not_served_at_the_price_of_what_is_installed():
+    packages = {"torch": "2.11.0+cu128", "newcomer": package("1.0", "torch>=2.10")}
+    choice = choice_of(machine(GTX_1080_TI, RTX_5090, system="windows", packages=packages))
+    assert choice.pins == ()
+    assert choice.leaves == (GTX_1080_TI,)
+    assert "do not fit" in choice.reasons[-1]
+
+
 def test_a_pascal_alone_gets_the_last_variant_that_knows_it():
     assert chosen(machine(GTX_1080_TI, driver="570.124.06")) == {"torch": "2.14.1+cu126"}
 
