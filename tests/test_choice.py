@@ -207,8 +207,14 @@ def test_torchaudio_ends_with_2_11_and_goes_with_later_releases():
     assert chosen(machine(packages=packages)) == {"torch": "2.15.0+cu130", "torchaudio": "2.11.0+cu130"}
 
 
-def test_a_release_without_wheels_of_what_is_wanted_gives_way_to_one_with_them():
-    # torchaudio has no wheels for Python 3.15, and nothing can be done about that: it is said.
+def test_a_variant_without_torchaudio_gives_way_to_one_with_it():
+    packages = {"torch": "2.14.1+cu132"}
+    assert chosen(machine(packages=packages)) == {}
+    wanted = chosen(machine(packages=packages), Goal("run", "torchaudio"))
+    assert wanted == {"torch": "2.14.1+cu130", "torchaudio": "2.11.0+cu130"}
+
+
+def test_what_no_release_has_for_this_python_is_left_out_and_that_is_said():
     choice = choice_of(machine(python="3.15"), Goal("run", "torchaudio"))
     assert choice.torch == "2.15.0"
     assert [remark.package for remark in choice.left_out] == ["torchaudio"]
