@@ -338,6 +338,12 @@ def test_a_flash_attn_for_another_torch_is_built_again():
     assert [remark.package for remark in choice_of(machine(packages=packages)).builds] == ["flash-attn"]
 
 
+def test_a_flash_attn_from_before_the_rtx_50_series_is_built_again():
+    packages = {"torch": "2.8.0+cu128", "flash-attn": package("2.6.3", "torch")}
+    assert [remark.package for remark in choice_of(machine(packages=packages)).builds] == ["flash-attn"]
+    assert choice_of(machine(RTX_4090, packages=packages)).builds == ()
+
+
 def test_a_flash_attn_that_says_nothing_fits_a_torch_that_stays_and_no_other():
     packages = {"torch": "2.9.1+cu128", "flash-attn": package("2.8.3", "torch")}
     assert choice_of(machine(packages=packages)).builds == ()

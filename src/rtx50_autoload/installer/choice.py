@@ -229,7 +229,9 @@ def _choice(chosen: Candidate, candidates: Candidates, goals: Sequence[Goal], br
 def _builds(chosen: Candidate, goals: Sequence[Goal]) -> Iterator[Remark]:
     setting = chosen.setting
     kinds = {goal.package: goal.kind for goal in goals}
-    sources = {row["package"]: row["version"] for row in setting.facts.tables["source-build"]}
+    rows = {row["package"]: row for row in setting.facts.tables["source-build"]}
+    sources = {name: row["version"] for name, row in rows.items()}
+    newest = max(gpu.capability for gpu in chosen.serves if gpu.capability)
     for name in dict.fromkeys(["xformers", *sources, *kinds]):
         package = setting.machine.packages.get(name)
         if kinds.get(name) == "build":
@@ -238,6 +240,15 @@ def _builds(chosen: Candidate, goals: Sequence[Goal]) -> Iterator[Remark]:
             yield Remark(name, None, f"There is no wheel of xformers for {reasons.named(setting)} here.")
         elif name in sources and package and not fits(name, package, setting):
             yield Remark(name, sources[name], f"{name} {package} was not built for {reasons.named(setting)}.")
+        elif (
+            name in sources
+            and package
+            and newest[0] >= BLACKWELL
+            and within(package.version, f"<{rows[name]['first']}")
+        ):
+            yield Remark(
+                name, sources[name], f"{name} {package} is older than the RTX 50 series and holds no code for it."
+            )
         elif name in sources and name in kinds and package is None:
             yield Remark(name, sources[name], f"PyPI has the source of {name} only.")
 
