@@ -110,6 +110,18 @@ def test_a_nightly_that_does_not_serve_is_left_to_its_owner():
     assert refused(machine(packages={"torch": "2.12.0.dev20260301+cu126"})).kind == "torch"
 
 
+def test_a_nightly_that_the_driver_does_not_carry_needs_another_driver():
+    hindrance = refused(machine(driver="570.124.06", packages={"torch": "2.16.0.dev20261120+cu130"}))
+    assert (hindrance.kind, hindrance.driver) == ("driver", 580)
+
+
+def test_a_nightly_stays_where_a_release_would_serve_an_older_gpu_beside():
+    where = machine(GTX_1080_TI, RTX_5090, system="windows", packages={"torch": "2.12.0.dev20260301+cu128"})
+    choice = choice_of(where)
+    assert choice.pins == ()
+    assert choice.leaves == (GTX_1080_TI,)
+
+
 # The release stays, the variant changes
 
 
