@@ -71,6 +71,7 @@ def machine_here(place: Place | None = None, survey: Survey | None = None) -> Ma
         memory=memory(here),
         free_disk=free_space(here.python.prefix),
         toolkit=dotted(toolkit.version) if toolkit and toolkit.version else None,
+        toolkit_home=str(toolkit.home) if toolkit else None,
         compiler=(compiler.kind, compiler.version) if compiler else None,
         ninja=here.find_program("ninja") is not None,
     )
