@@ -43,12 +43,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--machine", type=Path, metavar="FILE.toml", help="plan for the machine that a file describes, not for this one"
     )
-    parser.add_argument(
-        "--refresh-facts",
-        type=Path,
-        metavar="FILE.toml",
-        help="from now on go by newer facts about versions, a newer versions.toml",
-    )
     parser.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     parser.set_defaults(run=run)
 
@@ -89,8 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
     from rtx50_autoload.installer.here import machine_here  # noqa: PLC0415
     from rtx50_autoload.installer.planner import make_plan  # noqa: PLC0415
 
-    if arguments.refresh_facts is not None:
-        _refresh(arguments.refresh_facts)
     goals = goals_of(arguments)
     if arguments.machine is None:
         machine = machine_here()
