@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rtx50_autoload.installer.describe import read_goals, read_machine
-from rtx50_autoload.installer.planner import DEFAULT_GOALS, make_plan
+from rtx50_autoload.installer.goals import DEFAULT_GOALS
+from rtx50_autoload.installer.planner import make_plan
 
 if sys.version_info >= (3, 11):
     import tomllib

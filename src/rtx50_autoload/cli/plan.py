@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.installer.machine import Machine
     from rtx50_autoload.installer.plan import Goal
 
-__all__ = ["MachineFileError", "add_goal_arguments", "add_parser", "goals_of", "run"]
+__all__ = ["MachineFileError", "add_goal_arguments", "add_parser", "run"]
 
 _EXAMPLE: Final = 'a machine in TOML, such as: driver = "580.95.05", with [[gpu]] and [packages] (docs/plans.md)'
 
@@ -57,17 +57,6 @@ def add_goal_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def goals_of(arguments: argparse.Namespace) -> tuple[Goal, ...]:
-    """Give what the options say; empty where they say nothing."""
-    from packaging.utils import canonicalize_name  # noqa: PLC0415 - only where a plan is made
-
-    from rtx50_autoload.installer.plan import Goal  # noqa: PLC0415
-
-    run = (Goal("run", canonicalize_name(name)) for name in arguments.wanted)
-    build = (Goal("build", canonicalize_name(name)) for name in arguments.build)
-    return tuple(dict.fromkeys((*run, *build)))
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Make a plan and print it on stdout.
 
@@ -80,16 +69,18 @@ def run(arguments: argparse.Namespace) -> int:
     """
     # A command imports what it needs: the parser of every other command is built without these.
     from rtx50_autoload.cli.plan_console import show_plan  # noqa: PLC0415
+    from rtx50_autoload.installer.goals import goals_for  # noqa: PLC0415
     from rtx50_autoload.installer.here import machine_here  # noqa: PLC0415
     from rtx50_autoload.installer.planner import make_plan  # noqa: PLC0415
 
-    goals = goals_of(arguments)
+    goals = goals_for(arguments.wanted, arguments.build)
     if arguments.machine is None:
         machine = machine_here()
     else:
         machine, described = _described(arguments.machine)
-        goals = goals or described
-    plan = make_plan(machine, goals) if goals else make_plan(machine)
+        if described and not (arguments.wanted or arguments.build):
+            goals = described
+    plan = make_plan(machine, goals)
     if arguments.json:
         print(json.dumps(plan.as_json(), indent=2))  # noqa: T201
     else:

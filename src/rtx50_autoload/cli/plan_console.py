@@ -100,6 +100,8 @@ def _show_step(console: Console, number: int, step: Step, machine: Machine) -> N
     head.add_row(f"{number}.", Text(printable(step.what), "bold"))
     head.add_row("", printable(step.why))
     console.print(head)
+    if step.by_hand:
+        console.print(Text(f"{_MARGIN}By hand:", "dim"))
     for text in step.by_hand:
         _show_by_hand(console, text)
     for command in step.commands:

@@ -18,7 +18,8 @@ from rtx50_autoload.installer.builds import build_steps
 from rtx50_autoload.installer.choice import Choice, NoChoice, choose
 from rtx50_autoload.installer.facts import load_facts
 from rtx50_autoload.installer.family import FAMILY
-from rtx50_autoload.installer.plan import Goal, Plan, Step, Unsolved
+from rtx50_autoload.installer.goals import DEFAULT_GOALS
+from rtx50_autoload.installer.plan import Plan, Step, Unsolved
 from rtx50_autoload.installer.requirements import accepts
 from rtx50_autoload.installer.steps import ENVIRONMENT, Steps, gpu_names, listed
 
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
     from rtx50_autoload.installer.facts import Facts
     from rtx50_autoload.installer.family import Pin
     from rtx50_autoload.installer.machine import Machine
-    from rtx50_autoload.installer.plan import Conflict, Outcome
+    from rtx50_autoload.installer.plan import Conflict, Goal, Outcome
 
-__all__ = ["DEFAULT_GOALS", "make_plan"]
+__all__ = ["make_plan"]
 
-DEFAULT_GOALS: Final = (Goal("run", "torch"),)
 #: What comes in one command with torch where it comes from the same index; the others are installed on top.
 _WITH_TORCH: Final = ("torch", "torchvision", "torchaudio", "triton")
 
@@ -86,7 +86,7 @@ class _Planner:
         return Plan(
             goals=self.goals,
             outcome=outcome,
-            summary=self._summary(outcome, served),
+            summary=self._summary(outcome, served, chosen),
             facts_of=str(self.facts.dated),
             steps=tuple(self.steps),
             conflicts=self.conflicts,
@@ -189,12 +189,14 @@ class _Planner:
         package = self.machine.packages[conflict.package]
         return installed is None or accepts(self.machine, package, name, str(installed))
 
-    def _summary(self, outcome: Outcome, served: str) -> str:
-        wanted = listed([goal.package for goal in self.goals])
-        if outcome == "nothing":
-            return f"Nothing to do: {wanted} {'runs' if len(self.goals) == 1 else 'run'} on {served} as it is."
+    def _summary(self, outcome: Outcome, served: str, chosen: Choice | NoChoice) -> str:
+        if outcome == "nothing" and isinstance(chosen, Choice):
+            torch = chosen.torch if chosen.variant is None else f"{chosen.torch}+{chosen.variant}"
+            beside = "" if self.unsolved else ", and what is known of what is installed beside it fits"
+            return f"Nothing to do: torch {torch} has code for {served}{beside}."
         if outcome == "impossible":
             return f"Nothing can be done here: {self.unsolved[0].what}"
+        wanted = listed([goal.package for goal in self.goals])
         by_hand = any(not step.commands and step.id != "check" for step in self.steps)
         number = "1 step" if len(self.steps) == 1 else f"{len(self.steps)} steps"
         summary = f"{number} to have {wanted} run on {served}" + (", some of them by hand." if by_hand else ".")
