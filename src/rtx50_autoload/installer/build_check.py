@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.capability import format_capability
-from rtx50_autoload.evidence.arch import Code, JitSwitches
+from rtx50_autoload.evidence.arch import Code, JitSwitches, loads_on, parse_architecture
 from rtx50_autoload.evidence.assessment import assess
 from rtx50_autoload.evidence.installed import installed_distributions, normalised
 from rtx50_autoload.evidence.scan import scan_file
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.evidence.installed import Installed
     from rtx50_autoload.evidence.scan import ScanResult
     from rtx50_autoload.evidence.torch_build import TorchBuild
+    from rtx50_autoload.evidence.verdict import Judgement
 
 __all__ = ["BuildCheck", "check_build"]
 
@@ -115,14 +116,16 @@ def check_build(
         for capability in capabilities
     }
     inside = _inside(results.values())
-    failing = [each for each, judgement in verdicts.items() if judgement.verdict in {*FINDINGS, Verdict.NO_GPU_CODE}]
+    # A build names the GPUs: PTX for others is not what was asked for, though the driver makes something of it.
+    wrong = {*FINDINGS, Verdict.NO_GPU_CODE, Verdict.JIT}
+    failing = [each for each, judgement in verdicts.items() if judgement.verdict in wrong]
     problem = None
     if not inside and not any(judgement.verdict in FINDINGS for judgement in verdicts.values()):
         problem = _without_code(built, torch, log, environ)
     elif failing and verdicts[failing[0]].verdict is Verdict.UNREADABLE:
         problem = f"A binary of {built.name} cannot be read: {verdicts[failing[0]].reason}."
     elif failing:
-        problem = _for_others(built, failing, inside, log, environ)
+        problem = f"{_misses(built, {each: verdicts[each] for each in failing}, inside)} {_asked_for(log, environ)}"
     elif symbol := _undefined_symbol(built, torch):
         problem = (
             f"{built.name} {built.version} was built for another torch than the one here"
@@ -157,13 +160,21 @@ def _inside(results: Iterable[ScanResult]) -> tuple[str, ...]:
     return tuple(names[key] for key in sorted(names))
 
 
-def _for_others(
-    built: Installed, failing: Sequence[Capability], inside: Sequence[str], log: str | None, environ: Mapping[str, str]
-) -> str:
-    devices = " and ".join(map(format_capability, failing))
-    sentences = [
-        f"{built.name} {built.version} holds code for {', '.join(inside)} only, which does not load on {devices}."
-    ]
+def _misses(built: Installed, failing: Mapping[Capability, Judgement], inside: Sequence[str]) -> str:
+    devices, images = " and ".join(map(format_capability, failing)), ", ".join(inside)
+    if all(judgement.verdict is Verdict.JIT for judgement in failing.values()):
+        return (
+            f"{built.name} {built.version} does not hold ready-made code for {devices} throughout: there is {images}. "
+            "The driver compiles its PTX when a program starts, without what was written for this GPU."
+        )
+    if any(loads_on(parse_architecture(name), device) for name in inside for device in failing):
+        reasons = "; ".join(dict.fromkeys(judgement.reason for judgement in failing.values()))
+        return f"{built.name} {built.version} does not run in whole on {devices}, though it holds {images}: {reasons}."
+    return f"{built.name} {built.version} holds code for {images} only, which does not load on {devices}."
+
+
+def _asked_for(log: str | None, environ: Mapping[str, str]) -> str:
+    sentences = []
     asked = list(dict.fromkeys(name for match in _GENCODE.findall(log or "") for name in match.split(",")))
     arch_list = environ.get("TORCH_CUDA_ARCH_LIST", "").strip()
     if asked:
