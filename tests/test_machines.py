@@ -58,3 +58,8 @@ def as_expected(plan, description):
 def test_a_described_machine_gets_the_plan_that_is_right_for_it(file):
     description = described(file)
     assert as_expected(plan_for(description), description) == description["expected"]
+
+
+def test_every_file_says_why_its_plan_is_right():
+    assert len(MACHINES) >= 40
+    assert all(file.read_text(encoding="utf-8").startswith("# ") for file in MACHINES)

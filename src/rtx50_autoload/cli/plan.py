@@ -43,6 +43,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--machine", type=Path, metavar="FILE.toml", help="plan for the machine that a file describes, not for this one"
     )
+    parser.add_argument(
+        "--refresh-facts",
+        type=Path,
+        metavar="FILE.toml",
+        help="first take newer facts about versions from a file, and keep them for this user",
+    )
     parser.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     parser.set_defaults(run=run)
 
@@ -73,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rtx50_autoload.installer.here import machine_here  # noqa: PLC0415
     from rtx50_autoload.installer.planner import make_plan  # noqa: PLC0415
 
+    _attend_to_facts(arguments.refresh_facts)
     goals = goals_for(arguments.wanted, arguments.build)
     if arguments.machine is None:
         machine = machine_here()
@@ -86,6 +93,19 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show_plan(plan, machine)
     return OK if plan.outcome == "nothing" else FINDING
+
+
+def _attend_to_facts(file: Path | None) -> None:
+    """Take newer facts where a file is given, and say what is wrong with those that were kept."""
+    from rtx50_autoload.installer.facts import load_facts  # noqa: PLC0415
+    from rtx50_autoload.installer.refresh import facts_problem, refresh_facts  # noqa: PLC0415
+
+    if file is not None:
+        old = load_facts().dated
+        new = refresh_facts(file)
+        print(f"rtx50-autoload: the facts of {new} are used from now on, those of {old} no longer.", file=sys.stderr)  # noqa: T201
+    if problem := facts_problem():
+        print(f"rtx50-autoload: {problem}", file=sys.stderr)  # noqa: T201
 
 
 def _described(path: Path) -> tuple[Machine, tuple[Goal, ...]]:

@@ -155,6 +155,8 @@ class _Planner:
             self.unsolved.append(steps.unsolved("gpu-not-known"))
         elif machine.container and not machine.gpus:
             self.steps.append(steps.container())
+        elif machine.driver:
+            self.unsolved.append(steps.unsolved("no-gpu", facts=("driver-answers",)))
         elif machine.gpus or machine.system == "wsl":
             self.steps.append(steps.driver(None, ""))
             self.unsolved.append(steps.unsolved("gpu-not-known"))
@@ -171,13 +173,23 @@ class _Planner:
             if isinstance(built, Unsolved):
                 self.unsolved.append(built)
             else:
-                self.steps += built
+                self._add_build(remark.package, built)
         self.conflicts = tuple(conflict for conflict in chosen.conflicts if self._is_new(conflict))
         if chosen.leaves:
             self.unsolved.append(steps.left_out(chosen))
         for remark in chosen.left_out:
             words = {"package": remark.package, "why": remark.why}
             self.unsolved.append(steps.unsolved("library-left-out", words))
+
+    def _add_build(self, package: str, steps: Sequence[Step]) -> None:
+        """Add the steps of a build, without prerequisites that another one has had already."""
+        ids = {step.id for step in self.steps}
+        changed = {change.package for step in self.steps for change in step.changes}
+        for step in steps:
+            if step.id not in ids:
+                self.steps.append(step)
+            elif any(change.package not in changed for change in step.changes):
+                self.steps.append(replace(step, id=f"{step.id}-for-{package}"))
 
     def _comes_with_torch(self, pin: Pin, chosen: Choice) -> bool:
         return pin.package in _WITH_TORCH and pin.index == chosen.index

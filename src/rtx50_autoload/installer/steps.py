@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.evidence.environment.torch_builds import cuda_of, newest_driver
-from rtx50_autoload.installer.commanding import pip_command, type_command, type_line, way_back
+from rtx50_autoload.installer.commanding import again_options, pip_command, type_command, type_line, way_back
 from rtx50_autoload.installer.plan import Change, Step, Unsolved
 from rtx50_autoload.installer.texts import texts_of
 
@@ -135,7 +135,10 @@ class Steps:
         where = ("--index-url", pin.index) if pin.index else ()
         # Else its requirements might bring another torch.
         hold = () if pin.package == "numpy" else (f"torch=={choice.torch}",)
-        command = pip_command(self.machine, "install", f"{pin.package}=={pin.exact}", *hold, *where)
+        installed = self.machine.packages.get(pin.package)
+        # The same version in another build, which pip and uv take for what is there already.
+        again = again_options(self.machine, pin.package) if str(installed) == pin.exact else ()
+        command = pip_command(self.machine, "install", *again, f"{pin.package}=={pin.exact}", *hold, *where)
         words = {
             "package": pin.package,
             "after": pin.exact,
@@ -143,7 +146,7 @@ class Steps:
             "cuda": _cuda(choice),
             "pip_show": type_command(self.machine, pip_command(self.machine, "show", pin.package)),
         }
-        facts = ("exchange",) if pin.package in self.machine.packages else ()
+        facts = ("exchange",) if installed else ()
         step = self._install("install-library", words, command, (pin,), (pin.package, *facts))
         return replace(step, id=f"install-{pin.package}")
 
@@ -175,7 +178,6 @@ class Steps:
         changes = tuple(
             Change(pin.package, str(old) if old else None, pin.exact)
             for pin, (_, old) in zip(pins, before, strict=True)
-            if str(old) != pin.exact
         )
         back = {"back_command": way_back(self.machine, before)}
         return replace(self._step(texts, {**words, **back}, facts), commands=(command,), changes=changes)
