@@ -71,6 +71,8 @@ class _Planner:
         self.steps: list[Step] = []
         self.unsolved: list[Unsolved] = []
         self.conflicts: tuple[Conflict, ...] = ()
+        #: What is wanted and cannot be had.
+        self.unreached: set[str] = set()
 
     def plan(self) -> Plan:
         chosen = self._choose()
@@ -82,7 +84,8 @@ class _Planner:
             served = gpu_names(chosen.serves)
         if self.steps:
             self.steps.append(Steps(self.machine).check())
-        outcome: Outcome = "steps" if self.steps else "impossible" if isinstance(chosen, NoChoice) else "nothing"
+        is_hopeless = isinstance(chosen, NoChoice) or self.unreached.intersection(goal.package for goal in self.goals)
+        outcome: Outcome = "steps" if self.steps else "impossible" if is_hopeless else "nothing"
         return Plan(
             goals=self.goals,
             outcome=outcome,
@@ -172,14 +175,16 @@ class _Planner:
             built = build_steps(self.machine, remark.package, (chosen.torch, chosen.variant))
             if isinstance(built, Unsolved):
                 self.unsolved.append(built)
+                self.unreached.add(remark.package)
             else:
                 self._add_build(remark.package, built)
-        self.conflicts = tuple(conflict for conflict in chosen.conflicts if self._is_new(conflict))
-        if chosen.leaves:
-            self.unsolved.append(steps.left_out(chosen))
         for remark in chosen.left_out:
             words = {"package": remark.package, "why": remark.why}
             self.unsolved.append(steps.unsolved("library-left-out", words))
+            self.unreached.add(remark.package)
+        if chosen.leaves:
+            self.unsolved.append(steps.left_out(chosen))
+        self.conflicts = tuple(conflict for conflict in chosen.conflicts if self._is_new(conflict))
 
     def _add_build(self, package: str, steps: Sequence[Step]) -> None:
         """Add the steps of a build, without prerequisites that another one has had already."""
