@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from rtx50_autoload.errors import UsageError
 from rtx50_autoload.installer.builds import build_steps
 from rtx50_autoload.installer.choice import Choice, NoChoice, choose
-from rtx50_autoload.installer.facts import load_facts
+from rtx50_autoload.installer.facts import load_facts, platform_of
 from rtx50_autoload.installer.family import FAMILY
 from rtx50_autoload.installer.goals import DEFAULT_GOALS
 from rtx50_autoload.installer.plan import Plan, Step, Unsolved
@@ -26,6 +26,7 @@ from rtx50_autoload.installer.steps import ENVIRONMENT, Steps, gpu_names, listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtx50_autoload.capability import Capability
     from rtx50_autoload.installer.facts import Facts
     from rtx50_autoload.installer.family import Pin
     from rtx50_autoload.installer.machine import Machine
@@ -170,7 +171,10 @@ class _Planner:
         steps = Steps(self.machine)
         for together, group in groupby(chosen.pins, key=lambda pin: self._comes_with_torch(pin, chosen)):
             pins = tuple(group)
-            self.steps += [steps.torch(chosen, pins)] if together else [steps.library(chosen, pin) for pin in pins]
+            if together:
+                self.steps.append(steps.torch(chosen, pins, self._code(chosen)))
+            else:
+                self.steps += [steps.library(chosen, pin) for pin in pins]
         for remark in chosen.builds:
             built = build_steps(self.machine, remark.package, (chosen.torch, chosen.variant))
             if isinstance(built, Unsolved):
@@ -185,6 +189,13 @@ class _Planner:
         if chosen.leaves:
             self.unsolved.append(steps.left_out(chosen))
         self.conflicts = tuple(conflict for conflict in chosen.conflicts if self._is_new(conflict))
+
+    def _code(self, chosen: Choice) -> Capability | None:
+        """Give the code in the chosen torch that the first of the GPUs runs."""
+        platform = platform_of(self.machine)
+        held = self.facts.capabilities(chosen.variant, chosen.torch, platform) if platform and chosen.variant else None
+        gpu = next((gpu.capability for gpu in chosen.serves if gpu.capability), None)
+        return max((code for code in held or () if gpu and code[0] == gpu[0] and code <= gpu), default=None)
 
     def _add_build(self, package: str, steps: Sequence[Step]) -> None:
         """Add the steps of a build, without prerequisites that another one has had already."""

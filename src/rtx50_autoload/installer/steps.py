@@ -13,6 +13,7 @@ from rtx50_autoload.installer.texts import texts_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rtx50_autoload.capability import Capability
     from rtx50_autoload.diagnosis.situation import Gpu
     from rtx50_autoload.installer.choice import Choice
     from rtx50_autoload.installer.family import Pin
@@ -106,23 +107,23 @@ class Steps:
         }
         return replace(self._step("remove-second-torch", words), changes=changes)
 
-    def torch(self, choice: Choice, pins: Sequence[Pin]) -> Step:
+    def torch(self, choice: Choice, pins: Sequence[Pin], code: Capability | None) -> Step:
         """Exchange torch and what is compiled for it, in one command and from one index.
 
         Args:
             choice: what is chosen, and why.
             pins: those of the choice that come from its index.
+            code: what of the code in it the first GPU runs, 12.0 for a GPU of 12.1.
 
         """
         assert choice.index  # noqa: S101 - there are no pins without one
         reasons = choice.reasons[: len(choice.reasons) - len(choice.leaves)]
-        capability = next((gpu.capability for gpu in choice.serves if gpu.capability), None)
         words = {
             "installs": listed([f"{pin.package} {pin.version}" for pin in pins]),
             "torch": choice.torch,
             "cuda": _cuda(choice),
             "reason": " ".join(reasons),
-            "arch": f"sm_{capability[0]}{capability[1]}" if capability else "the architecture of your GPU",
+            "arch": f"sm_{code[0]}{code[1]}" if code else "the architecture of your GPU",
             "torch_check": self._python("-c", _SHOW_CODE),
         }
         command = pip_command(
