@@ -336,6 +336,27 @@ def test_a_torch_from_before_numpy_2_needs_an_older_numpy():
     assert chosen(machine(RTX_4090, driver="550.144.03", packages=packages)) == {"numpy": "1.26.4"}
 
 
+def test_what_is_known_to_go_wrong_is_said():
+    packages = {"torch": "2.9.1+cu128", "xformers": package("0.0.33.post2", "torch==2.9.1")}
+    (caution,) = choice_of(machine(packages=packages)).cautions
+    assert caution.startswith("xformers 0.0.33.post2: ")
+    assert "FlashAttention-3" in caution
+    assert choice_of(machine(RTX_4090, packages=packages)).cautions == ()
+
+
+def test_sageattention_needs_triton_which_nothing_requires_on_windows():
+    packages = {"torch": "2.9.1+cu130"}
+    goal = Goal("run", "sageattention")
+    assert chosen(machine(packages=packages), goal) == {"sageattention": "1.0.6"}
+    on_windows = machine(system="windows", packages=packages)
+    assert chosen(on_windows, goal) == {"triton-windows": "3.5.1.post24", "sageattention": "1.0.6"}
+
+
+def test_a_goal_that_nothing_is_known_of_is_named():
+    choice = choice_of(machine(packages={"torch": "2.9.1+cu130"}), Goal("run", "vllm"))
+    assert [remark.package for remark in choice.left_out] == ["vllm"]
+
+
 # Where there is nothing to choose
 
 
