@@ -188,6 +188,9 @@ class _Planner:
             self.unreached.add(remark.package)
         if chosen.leaves:
             self.unsolved.append(steps.left_out(chosen))
+        self.unsolved += [steps.unsolved("known-trouble", {"caution": caution}) for caution in chosen.cautions]
+        if any(pin.package == "torch" for pin in chosen.pins) and steps.lacks_space(chosen):
+            self.unsolved.append(steps.space(chosen))
         self.conflicts = tuple(conflict for conflict in chosen.conflicts if self._is_new(conflict))
 
     def _code(self, chosen: Choice) -> Capability | None:
