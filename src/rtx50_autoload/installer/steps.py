@@ -84,6 +84,10 @@ class Steps:
             facts=("other-python",) if is_other else (),
         )
 
+    def pip(self) -> Step:
+        """Install pip."""
+        return self._step("install-pip", {"ensure_pip": self._python("-m", "ensurepip")})
+
     def remove_hiding_torch(self) -> Step:
         """Remove the torch that hides another one."""
         before, after = self.machine.packages["torch"], self.machine.hidden["torch"]
