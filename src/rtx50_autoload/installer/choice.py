@@ -154,9 +154,13 @@ def _best(candidates: Candidates, goals: Sequence[Goal]) -> Choice | NoChoice:
         return _nothing_serves(candidates)
     if best is None or possible.newest > best.newest:
         return _driver_too_old(candidates, [each for each in elsewhere if _reach(each, gpus) == possible])
-    chosen = min(
-        (each for each in here if _reach(each, gpus) == best), key=lambda each: _cost(each, candidates, branch)
-    )
+    # Serving an older GPU beside is not worth breaking what is installed.
+    reaches = sorted({reach for each in here if (reach := _reach(each, gpus)).newest == best.newest}, reverse=True)
+    cheapest = [
+        min((each for each in here if _reach(each, gpus) == reach), key=lambda each: _cost(each, candidates, branch))
+        for reach in reaches
+    ]
+    chosen = next((each for each in cheapest if not each.conflicts), cheapest[0])
     return _choice(chosen, candidates, goals, branch)
 
 
