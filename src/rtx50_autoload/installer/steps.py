@@ -140,12 +140,14 @@ class Steps:
     def library(self, choice: Choice, pin: Pin) -> Step:
         """Exchange one package on top of torch, held to that torch."""
         where = ("--index-url", pin.index) if pin.index else ()
-        # Else its requirements might bring another torch.
-        hold = () if pin.package == "numpy" else (f"torch=={choice.torch}",)
         installed = self.machine.packages.get(pin.package)
-        # The same version in another build, which pip and uv take for what is there already.
-        again = again_options(self.machine, pin.package) if str(installed) == pin.exact else ()
-        command = pip_command(self.machine, "install", *again, f"{pin.package}=={pin.exact}", *hold, *where)
+        if installed and installed.version == pin.version:
+            # In another build, which pip and uv take for what is there already.
+            more = again_options(self.machine, pin.package)
+        else:
+            # Else its requirements might bring another torch.
+            more = () if pin.package == "numpy" else (f"torch=={choice.torch}",)
+        command = pip_command(self.machine, "install", f"{pin.package}=={pin.exact}", *more, *where)
         words = {
             "package": pin.package,
             "after": pin.exact,
