@@ -18,9 +18,9 @@ from rtx50_autoload.installer.choice import Choice, NoChoice
 from rtx50_autoload.installer.facts import load_facts, platform_of
 from rtx50_autoload.installer.family import FAMILY
 from rtx50_autoload.installer.goals import DEFAULT_GOALS
+from rtx50_autoload.installer.hindered import hindered
 from rtx50_autoload.installer.installing import check_step, left_out_gpus, library_step, space_problem, torch_step
 from rtx50_autoload.installer.plan import Plan, Step, Unsolved
-from rtx50_autoload.installer.preparing import driver_step
 from rtx50_autoload.installer.readying import Readying
 from rtx50_autoload.installer.requirements import accepts
 from rtx50_autoload.installer.wording import Wording, gpu_names, listed
@@ -82,7 +82,8 @@ class _Planner:
         self.machine, chosen = ready.machine, ready.chosen
         self.steps += ready.steps
         if isinstance(chosen, NoChoice):
-            self._hindered(chosen)
+            steps, self.unsolved = hindered(self.machine, chosen)
+            self.steps += steps
             served = gpu_names(self.machine.gpus)
         else:
             self._mend(chosen)
@@ -100,26 +101,6 @@ class _Planner:
             conflicts=self.conflicts,
             unsolved=tuple(self.unsolved),
         )
-
-    def _hindered(self, no: NoChoice) -> None:
-        wording, machine = Wording(self.machine), self.machine
-        vendors = {gpu.vendor for gpu in machine.gpus if gpu.vendor}
-        if no.kind == "torch":
-            words = {"torch": str(machine.packages["torch"]), "why": no.why, "next": no.next}
-            self.unsolved.append(wording.unsolved("torch-left-alone", words))
-        elif no.kind in {"vendor", "system"}:
-            self.unsolved.append(wording.unsolved("no-nvidia-gpu", facts=sorted(vendors)))
-        elif no.kind != "gpu":
-            self.unsolved.append(wording.unsolved("no-build", {"why": no.why, "next": no.next}))
-        elif machine.gpus and machine.driver:
-            self.unsolved.append(wording.unsolved("gpu-not-known"))
-        elif machine.driver:
-            self.unsolved.append(wording.unsolved("no-gpu", facts=("driver-answers",)))
-        elif machine.gpus or machine.container or machine.system == "wsl":
-            self.steps.append(driver_step(machine))
-            self.unsolved.append(wording.unsolved("gpu-not-known"))
-        else:
-            self.unsolved.append(wording.unsolved("no-gpu"))
 
     def _mend(self, chosen: Choice) -> None:
         wording = Wording(self.machine)
