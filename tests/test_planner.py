@@ -46,6 +46,8 @@ TORCHES = [
     Package("2.12.0.dev20260301", "cu130"),
     Package("2.9.0a0+gitabcdef0", origin="editable file:///src/pytorch"),
     Package("99.0", "cu999"),
+    Package("no version"),
+    Package("2.9.1+cu128.mine"),
 ]
 OTHERS = {
     "torchvision": [Package("0.24.1", "cu128", ("torch==2.9.1",)), Package("0.21.0", "cu124", ("torch==2.6.0",))],
