@@ -159,6 +159,14 @@ def test_what_is_wanted_and_cannot_be_had_is_not_said_to_be_there():
     assert "triton-windows" in plan.summary
 
 
+def test_what_cannot_be_had_is_told_apart_from_what_the_steps_lead_to():
+    machine = Machine(
+        gpus=(GPUS[1],), driver="580.95.05", processor="aarch64", packages={"torch": Package("2.9.1", "cpu")}
+    )
+    plan = make_plan(machine, goals_for(["bitsandbytes", "triton-windows"], []))
+    assert plan.summary.endswith("to have bitsandbytes run on NVIDIA GB10. Not triton-windows: see what remains.")
+
+
 @settings(deadline=None, max_examples=200)
 @given(machine=machines())
 def test_once_the_steps_are_done_there_is_nothing_left_to_do(machine):
