@@ -27,10 +27,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytorch_index
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+import pytorch_index
 from rtx50_autoload.evidence.environment.topic import knowledge
 from rtx50_autoload.installer.describe import read_goals, read_machine
 from rtx50_autoload.installer.plan import Goal
