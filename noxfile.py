@@ -220,6 +220,16 @@ def bench_exceptions(session: nox.Session) -> None:
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """Ask other tools which torch the described machines of the tests should have, and write the table of the docs.
+
+    On Linux, in about ten minutes. light-the-torch patches pip and wants one that it knows.
+    """
+    session.install(".", "trustme", "uv", "torchruntime", "light-the-torch", "env-doctor", "pip==25.1")
+    session.run("python", "benchmarks/peers.py", "--markdown", "docs/recorded/peers.md", *session.posargs)
+
+
+@nox.session
 def bench_scan(session: nox.Session) -> None:
     """Time the reader of GPU code beside NVIDIA's cuobjdump, on the largest library of a CUDA build of torch.
 
