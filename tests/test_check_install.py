@@ -255,20 +255,21 @@ def test_at_a_terminal_one_line_says_what_is_waited_for(checker):
 
 
 def test_a_program_may_fork_meanwhile(checker):
-    """Also where warnings are errors: Python 3.12 and later warn of a fork beside a thread."""
+    """Nor is it warned of anything: Python 3.12 and later warn of a fork beside a thread."""
     checker.put("hold")
     code = """
         import torch
         for end in (os._exit, sys.exit):
             child = os.fork()
             if child == 0:
-                threading.Thread(target=print).start()
-                end(0)
+                if os.fork() == 0:
+                    os._exit(0)
+                end(os.wait()[1] + threading.active_count() - 1)
             assert os.waitpid(child, 0)[1] == 0
         os.remove(folder + "/hold")
     """
-    result = checker.run(textwrap.dedent(code) + WAIT, "-X", "dev", "-W", "error")
-    assert (result.stdout.strip(), result.stderr) == ("", lines())
+    result = checker.run(textwrap.dedent(code) + WAIT, "-X", "dev")
+    assert (result.stdout, result.stderr) == ("", lines())
 
 
 SLOW = """
