@@ -53,10 +53,12 @@ class Machine:
         executable: the interpreter whose environment is meant, as an absolute path.
         container: its kind, ``"docker"``; None outside of any.
         externally_managed: the distribution forbids pip to install there (PEP 668).
-        packages: the installed distributions, by normalised name.
+        packages: the installed distributions, by normalised name; of two with one name, the one that an import finds.
+        hidden: the other one, by normalised name.
         memory: in bytes, what a build may use.
         free_disk: in bytes, where packages are installed.
         toolkit: the version of the CUDA toolkit whose nvcc a build would use, ``"12.8"``.
+        toolkit_home: its folder, what `CUDA_HOME` names.
         compiler: the C++ compiler that a build would use, ``("gcc", 13)``; of MSVC as its macro `_MSC_VER` has it.
 
     """
@@ -72,9 +74,11 @@ class Machine:
     container: str | None = None
     externally_managed: bool = False
     packages: Mapping[str, Package] = field(default_factory=lambda: MappingProxyType({}))
+    hidden: Mapping[str, Package] = field(default_factory=lambda: MappingProxyType({}))
     cores: int | None = None
     memory: int | None = None
     free_disk: int | None = None
     toolkit: str | None = None
+    toolkit_home: str | None = None
     compiler: tuple[str, int | None] | None = None
     ninja: bool = False
