@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,11 @@ import rtx50_autoload
 from desk import Desk, all_have_ended, questions
 from fake_binaries import container, elf
 from fake_distributions import OLD, install
+from rtx50_autoload.evidence import environment
 from rtx50_autoload.installer.check_text import plan_text, typed
-from rtx50_autoload.installer.check_words import besides, issues, left_open, summary
+from rtx50_autoload.installer.check_words import besides, issues, left_open, load_relations, summary
 from rtx50_autoload.installer.plan import Change, Command, Conflict, Goal, Plan, Step, Unsolved
+from rtx50_autoload.knowledge import read_tables
 
 RTX_5090 = {"RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0"}
 OFFLINE = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
@@ -86,6 +89,35 @@ def test_a_change_is_an_issue_where_no_finding_speaks_of_the_package():
     assert issues(document()) == ["torch 2.5.1+cu124 has to become 2.11.0+cu128.", "No wheel of flash-attn fits."]
     gone = plan(steps=(Step("remove", "Remove it.", "Why.", changes=(Change("torch", "1.0", None),)),))
     assert issues(document(gone)) == ["torch 1.0 is in the way."]
+
+
+def test_a_finding_and_the_step_that_mends_it_are_one_issue():
+    finding = BESIDES | {"id": "container-without-gpu", "what": "No GPU was handed into this container."}
+    step = Step("give-container-gpu", "Start it with the GPU.", "Why.", by_hand=("docker run --gpus all IMAGE",))
+    found = document(plan(steps=(step,)), [finding])
+    assert issues(found) == ["No GPU was handed into this container."]
+    assert left_open(found) == []
+
+
+def test_a_finding_says_what_the_plan_leaves_with_more_detail():
+    finding = BESIDES | {"id": "gpu-not-found", "what": "No GPU is on the bus."}
+    unsolved = Unsolved("no-gpu", "No GPU was found.", "Why.", "Next.")
+    found = document(plan("impossible", "No.", unsolved=(unsolved,)), [finding])
+    assert issues(found) == ["No GPU is on the bus."]
+    assert besides(found) == [finding]
+
+
+def test_the_table_of_relations_names_findings_steps_and_what_is_left_as_they_are_called():
+    texts = read_tables("rtx50_autoload.installer", "steps.toml")
+    relations = load_relations()
+    assert relations.keys() == {"mends", "same"}
+    assert relations["mends"].keys() <= texts["step"].keys()
+    assert relations["same"].keys() <= texts["unsolved"].keys()
+    sources = "".join(
+        file.read_text(encoding="utf-8") for file in Path(environment.__file__).parent.glob("*") if file.is_file()
+    )
+    ids = {id_ for table in relations.values() for row in table.values() for id_ in row}
+    assert [id_ for id_ in ids if f'"{id_}"' not in sources] == []
 
 
 @pytest.mark.parametrize("outcome", ["steps", "impossible"])
@@ -208,18 +240,11 @@ def test_the_users_process_stays_as_it_is(installed, tmp_path):
     assert all(isinstance(issue, str) for issue in found)
 
 
-@pytest.mark.parametrize("place", ["cwd", "PYTHONPATH"])
-def test_the_programs_own_modules_are_not_taken_for_ours(installed, tmp_path, place):
-    (tmp_path / "cwd").mkdir()
-    (tmp_path / "cwd" / "importlib_metadata.py").write_text("raise SystemExit('taken')", encoding="utf-8")
-    env = {"PYTHONWARNINGS": "error", "PYTHONINSPECT": "1"}
-    if place == "PYTHONPATH":
-        env["PYTHONPATH"] = str(tmp_path / "cwd")
+def test_the_programs_own_folder_and_its_settings_of_python_are_nothing_to_the_check(installed, tmp_path):
+    (tmp_path / "importlib_metadata.py").write_text("raise SystemExit('the program has one of its own')")
     code = "import rtx50_autoload; assert not rtx50_autoload.check_install()"
-    result = installed.run_code(code, cwd=tmp_path / "cwd", env=env)
-    if place == "cwd":
-        assert "torch is not installed." in result.stdout
-    assert "Traceback" not in result.stderr
+    result = installed.run_code(code, cwd=tmp_path, env={"PYTHONWARNINGS": "error", "PYTHONINSPECT": "1"})
+    assert "torch is not installed" in result.stdout
 
 
 @pytest.mark.parametrize("trouble", ["'/nothing/python'", "None", "''", "os.devnull"])

@@ -156,7 +156,7 @@ def check_install() -> bool:
 
 def _can_be_done(plan: Mapping[str, Any]) -> bool:
     """Tell whether there is something that a command of ours may do."""
-    return any(step["commands"] for step in plan["steps"]) and not plan["conflicts"]
+    return any(step["commands"] and step["changes"] for step in plan["steps"]) and not plan["conflicts"]
 
 
 def _explain(issues: Sequence[str]) -> bool:

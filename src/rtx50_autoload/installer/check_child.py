@@ -31,14 +31,19 @@ def _document() -> dict[str, Any]:
     """Give what was found.
 
     Returns:
-        `findings` are the errors and the warnings of the examination as `doctor --json` has them, `plan` is what
-        `plan --json` prints, `system` the operating system that its commands are for.
+        `findings` are the errors and the warnings of the examination as `doctor --json` has them, and that torch is
+        missing, whatever the examination makes of that; `plan` is what `plan --json` prints, `system` the operating
+        system that its commands are for.
 
     """
     examination = examine(cache=ImageCache())
     machine = machine_here(survey=examination.survey)
     return {
         "system": machine.system,
-        "findings": [finding.as_json() for finding in examination.findings if finding.severity is not Severity.INFO],
+        "findings": [
+            finding.as_json()
+            for finding in examination.findings
+            if finding.severity is not Severity.INFO or finding.id == "torch-not-installed"
+        ],
         "plan": make_plan(machine).as_json(),
     }

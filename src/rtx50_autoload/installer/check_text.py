@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.commands import Typist
 from rtx50_autoload.installer.check_words import besides
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = ["besides_text", "fold", "plan_text", "typed"]
+
+_COMMAND: Final = re.compile("`[^`]+`")
 
 
 def plan_text(document: Mapping[str, Any], width: int) -> Iterator[str]:
@@ -47,7 +50,7 @@ def _instruction(lead: str, text: str, width: int) -> Iterator[str]:
         yield from fold(f"{lead}{text}", width, indent)
     elif colon:
         yield from fold(f"{lead}{sentence}:", width, indent)
-        yield f"{indent}  {printable(command)}"
+        yield f"{indent}  {printable(command.strip('`'))}"
     else:
         yield f"{lead}{printable(text)}"
 
@@ -63,13 +66,11 @@ def typed(command: Mapping[str, Any], system: str) -> list[str]:
 
 
 def fold(text: str, width: int, indent: str = "") -> list[str]:
-    """Break a text into lines; words stay whole."""
+    """Break a text into lines; words stay whole, and so do commands between backticks."""
     lead = text[: len(text) - len(text.lstrip())]
-    return textwrap.wrap(
-        printable(" ".join(text.split())),
-        width,
-        initial_indent=lead,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
+    # textwrap does not break at this blank.
+    whole = _COMMAND.sub(lambda match: match[0].replace(" ", "\xa0"), printable(" ".join(text.split())))
+    lines = textwrap.wrap(
+        whole, width, initial_indent=lead, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
+    return [line.replace("\xa0", " ") for line in lines]

@@ -2,62 +2,70 @@
 
 from __future__ import annotations
 
-import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from rtx50_autoload.knowledge import read_tables
 from rtx50_autoload.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["besides", "issues", "left_open", "summary"]
+__all__ = ["besides", "issues", "left_open", "load_relations", "summary"]
 
 #: How many issues a summary names.
 _MOST_NAMED: Final = 3
+#: How the ids of findings about the GPU code of a package end.
+_ABOUT_CODE: Final = ("impossible", "partial", "unreadable", "no-gpu-code")
+
+
+@cache
+def load_relations() -> Mapping[str, Mapping[str, list[str]]]:
+    """Read `check.toml`."""
+    return read_tables(__package__, "check.toml")
 
 
 def issues(document: Mapping[str, Any]) -> list[str]:
     """Say what is wrong, each in one sentence, the most important first.
 
     Besides the findings of the examination that is what the plan changes, where no finding speaks of it (a package that
-    is missing, say), and what it cannot mend.
+    does not fit, say), and what it cannot mend.
     """
     plan, findings = document["plan"], document["findings"]
-    # Of the packages that a step changes, most are changed for the sake of those that are wanted.
-    wanted = {"torch", *(goal.rpartition(" ")[2] for goal in plan["goals"])}
-    changes = [change for change in _changes(plan) if change["package"] in wanted]
     found = [
         *(finding["what"] for finding in findings),
-        *(_sentence(change) for change in changes if not any(_speaks_of(one, [change]) for one in findings)),
+        *(
+            text
+            for step in plan["steps"]
+            if not any(_mends(step, finding) for finding in findings)
+            for text in _changes(step, plan)
+        ),
         *(
             f"{conflict['package']} requires {conflict['requirement']}, but {conflict['planned']} would be installed."
             for conflict in plan["conflicts"]
         ),
-        *(each["what"] for each in plan["unsolved"] if each["id"] not in {finding["id"] for finding in findings}),
+        *(each["what"] for each in plan["unsolved"] if not any(_is_same(each, finding) for finding in findings)),
     ]
     if not found and plan["outcome"] != "nothing":
         found.append(plan["summary"])
-    return list(dict.fromkeys(_line(text) for text in found))
+    return list(dict.fromkeys(map(_line, found)))
 
 
 def left_open(document: Mapping[str, Any]) -> list[str]:
     """Give those issues that the steps of the plan do not mend."""
     plan = document["plan"]
-    changes = list(_changes(plan))
-    unsolved = {each["id"] for each in plan["unsolved"]}
-    mended = {
-        *map(_sentence, changes),
-        *(each["what"] for each in document["findings"] if each["id"] not in unsolved and _speaks_of(each, changes)),
-        *([plan["summary"]] if plan["steps"] else []),
-    }
+    mended = [plan["summary"]] if plan["steps"] else []
+    for step in plan["steps"]:
+        mended += _changes(step, plan)
+        mended += [finding["what"] for finding in document["findings"] if _mends(step, finding)]
     return [issue for issue in issues(document) if issue not in set(map(_line, mended))]
 
 
 def besides(document: Mapping[str, Any]) -> list[Mapping[str, str]]:
     """Give what the steps do not mend, each with `what`, `why` and `next`: of the plan first, then of the findings."""
     rest = left_open(document)
-    found = {each["id"]: each for each in (*document["plan"]["unsolved"], *document["findings"])}
-    return [each for each in found.values() if _line(each["what"]) in rest]
+    found = [each for each in (*document["plan"]["unsolved"], *document["findings"]) if _line(each["what"]) in rest]
+    return list({each["what"]: each for each in found}.values())
 
 
 def summary(document: Mapping[str, Any]) -> list[str]:
@@ -79,22 +87,27 @@ def summary(document: Mapping[str, Any]) -> list[str]:
     return list(map(_line, lines))
 
 
-def _changes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for step in plan["steps"]:
-        yield from step["changes"]
+def _mends(step: Mapping[str, Any], finding: Mapping[str, str]) -> bool:
+    about_code = {f"{change['package']}-{end}" for change in step["changes"] for end in _ABOUT_CODE}
+    return finding["id"] in about_code or finding["id"] in load_relations()["mends"].get(step["id"], ())
 
 
-def _sentence(change: Mapping[str, Any]) -> str:
-    if change["before"] is None:
-        return f"{change['package']} is not installed."
-    if change["after"] is None:
-        return f"{change['package']} {change['before']} is in the way."
-    return f"{change['package']} {change['before']} has to become {change['after']}."
+def _is_same(unsolved: Mapping[str, str], finding: Mapping[str, str]) -> bool:
+    return finding["id"] == unsolved["id"] or finding["id"] in load_relations()["same"].get(unsolved["id"], ())
 
 
-def _speaks_of(finding: Mapping[str, str], changes: Iterable[Mapping[str, Any]]) -> bool:
-    words = set(re.findall(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*", finding["what"].lower().replace("_", "-")))
-    return any(change["package"] in words for change in changes)
+def _changes(step: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
+    """Say why a step changes packages; those that it changes for the sake of others are left out."""
+    wanted = {"torch", *(goal.rpartition(" ")[2] for goal in plan["goals"])}
+    for change in step["changes"]:
+        if change["package"] not in wanted:
+            continue
+        if change["before"] is None:
+            yield f"{change['package']} is not installed."
+        elif change["after"] is None:
+            yield f"{change['package']} {change['before']} is in the way."
+        else:
+            yield f"{change['package']} {change['before']} has to become {change['after']}."
 
 
 def _line(text: str) -> str:
