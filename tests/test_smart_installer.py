@@ -19,6 +19,7 @@ from rtx50_autoload.installer.check_words import besides, issues, left_open, loa
 from rtx50_autoload.installer.plan import Change, Command, Conflict, Goal, Plan, Step, Unsolved
 from rtx50_autoload.knowledge import read_tables
 
+posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins for assistants are programs of POSIX")
 RTX_5090 = {"RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0"}
 OFFLINE = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
 PIP = ("/venv/bin/python", "-m", "pip", "install", "torch==2.11.0", "--index-url", "https://example.org/whl/cu128")
@@ -214,6 +215,18 @@ def test_in_an_environment_with_nothing_but_us_it_says_what_is_missing_and_the_c
     assert "  rtx50-autoload fix --apply" in result.stdout.splitlines()
 
 
+@posix
+def test_in_an_environment_that_uv_made_the_command_is_uvs_for_there_is_no_pip(make_venv):
+    venv = make_venv()
+    with (venv.root / "pyvenv.cfg").open("a", encoding="utf-8") as file:
+        file.write("uv = 0.9.0\n")
+    code = "import rtx50_autoload; rtx50_autoload.check_install()"
+    for simulated in ({}, RTX_5090):
+        lines = venv.run_code(code, env={"PATH": "/usr/bin:/bin", **simulated}).stdout.splitlines()
+        assert any(f"uv pip install --python {venv.python} torch==" in line for line in lines)
+        assert not any("-m pip" in line for line in lines)
+
+
 def test_what_the_predecessor_got_wrong_is_not_said_again(installed):
     result = installed.run_code(FLOW + "print(installer.get_manual_instructions())", env=RTX_5090)
     for text in ("9.0+PTX", "cu121", "needs building", "TORCH_CUDA_ARCH_LIST not set"):
@@ -375,7 +388,6 @@ def test_an_error_of_the_programs_own_is_explained_without_asking_anybody(desk):
     assert text.splitlines()[-1] == "True"
 
 
-posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins for assistants are programs of POSIX")
 AUTO = {"RTX50_AI": "auto", "RTX50_ASSISTANT": "llm"}
 
 

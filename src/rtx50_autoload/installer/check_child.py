@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
+from rtx50_autoload.diagnosis.situation import Gpu
 from rtx50_autoload.evidence.doctor import examine
 from rtx50_autoload.evidence.finding import Severity
 from rtx50_autoload.evidence.imagecache import ImageCache
 from rtx50_autoload.installer.check_words import summary
+from rtx50_autoload.installer.commanding import type_command
 from rtx50_autoload.installer.here import machine_here
 from rtx50_autoload.installer.planner import make_plan
 
 if TYPE_CHECKING:
+    from rtx50_autoload.evidence.finding import Finding
     from rtx50_autoload.installer.check import Wanted
+    from rtx50_autoload.installer.machine import Machine
 
 __all__ = ["main"]
+
+_NO_TORCH: Final = "torch-not-installed"
+#: What the package is for, where no GPU can be seen.
+_MEANT: Final = Gpu("an RTX 50-series GPU", (12, 0), "nvidia")
 
 
 def main(wanted: Wanted) -> None:
@@ -41,9 +50,19 @@ def _document() -> dict[str, Any]:
     return {
         "system": machine.system,
         "findings": [
-            finding.as_json()
+            _with_command(finding, machine).as_json()
             for finding in examination.findings
-            if finding.severity is not Severity.INFO or finding.id == "torch-not-installed"
+            if finding.severity is not Severity.INFO or finding.id == _NO_TORCH
         ],
         "plan": make_plan(machine).as_json(),
     }
+
+
+def _with_command(finding: Finding, machine: Machine) -> Finding:
+    """Have a missing torch installed by what installs packages there: an environment of uv's has no pip."""
+    if finding.id != _NO_TORCH:
+        return finding
+    # Without a GPU the plan for this machine installs nothing.
+    plan = make_plan(replace(machine, gpus=machine.gpus or (_MEANT,), container=None))
+    commands = [command for step in plan.steps if step.id == "install-torch" for command in step.commands]
+    return replace(finding, next=type_command(machine, commands[0])) if commands else finding
