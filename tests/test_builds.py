@@ -246,8 +246,8 @@ def test_build_tools_that_are_missing_are_installed(ninja):
         ("flash-attn", (RTX_5090,), None, 32, 4),
         ("flash-attn", (RTX_5090,), None, None, 1),
         # Its nvcc compiles for both GPUs at a time, and no variable changes that.
-        ("xformers", (RTX_5090, RTX_4090), 16, 48, 4),
-        ("xformers", (RTX_5090,), 16, 48, 8),
+        ("sageattention", (RTX_5090, RTX_4090), 16, 48, 4),
+        ("sageattention", (RTX_5090,), 16, 48, 8),
     ],
 )
 def test_as_many_jobs_run_as_cores_and_memory_allow(package, gpus, cores, memory, jobs):
@@ -267,7 +267,8 @@ def test_time_is_estimated_where_something_is_known_of_it():
     assert minutes("flash-attn") == 13
     assert minutes("flash-attn", RTX_5090, RTX_4090) == 25
     assert minutes("flash-attn", cores=4) == 50
-    assert minutes("xformers") is None
+    assert minutes("xformers") == 1
+    assert minutes("sageattention") is None
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.capability import format_capability
-from rtx50_autoload.evidence.arch import Code, JitSwitches, loads_on, parse_architecture
+from rtx50_autoload.evidence.arch import Code, JitSwitches
 from rtx50_autoload.evidence.assessment import assess
 from rtx50_autoload.evidence.installed import installed_distributions, normalised
 from rtx50_autoload.evidence.scan import scan_file
 from rtx50_autoload.evidence.subject import Subject
 from rtx50_autoload.evidence.torch_build import torch_build
 from rtx50_autoload.evidence.verdict import FINDINGS, Target, Verdict
-from rtx50_autoload.installer.build_recipes import recipe_for
+from rtx50_autoload.installer.build_faults import asked_for, build_again, misses, without_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,12 +26,9 @@ if TYPE_CHECKING:
     from rtx50_autoload.evidence.installed import Installed
     from rtx50_autoload.evidence.scan import ScanResult
     from rtx50_autoload.evidence.torch_build import TorchBuild
-    from rtx50_autoload.evidence.verdict import Judgement
 
 __all__ = ["BuildCheck", "check_build"]
 
-#: As nvcc is called: -gencode arch=compute_90,code=sm_90 or -gencode=arch=compute_90,code=[sm_90,compute_90].
-_GENCODE: Final = re.compile(r"-gencode[ =]'?\"?arch=compute_\w+,code=\[?([\w,]+)")
 _UNDEFINED: Final = re.compile(r"undefined symbol: (\S+)")
 #: Loads libraries as `import` does, all symbols at once, beside torch's own.
 _LOAD: Final = """
@@ -121,11 +118,11 @@ def check_build(
     failing = [each for each, judgement in verdicts.items() if judgement.verdict in wrong]
     problem = None
     if not inside and not any(judgement.verdict in FINDINGS for judgement in verdicts.values()):
-        problem = _without_code(built, torch, log, environ)
+        problem = without_code(built, torch, log, environ)
     elif failing and verdicts[failing[0]].verdict is Verdict.UNREADABLE:
         problem = f"A binary of {built.name} cannot be read: {verdicts[failing[0]].reason}."
     elif failing:
-        problem = f"{_misses(built, {each: verdicts[each] for each in failing}, inside)} {_asked_for(log, environ)}"
+        problem = f"{misses(built, {each: verdicts[each] for each in failing}, inside)} {asked_for(log, environ)}"
     elif symbol := _undefined_symbol(built, torch):
         problem = (
             f"{built.name} {built.version} was built for another torch than the one here"
@@ -137,7 +134,7 @@ def check_build(
         {format_capability(each): judgement.verdict.value for each, judgement in verdicts.items()},
         inside,
         problem,
-        problem and _again(package, capabilities),
+        problem and build_again(package, capabilities),
     )
 
 
@@ -158,57 +155,6 @@ def _inside(results: Iterable[ScanResult]) -> tuple[str, ...]:
         for name in result.code.images(code)
     }
     return tuple(names[key] for key in sorted(names))
-
-
-def _misses(built: Installed, failing: Mapping[Capability, Judgement], inside: Sequence[str]) -> str:
-    devices, images = " and ".join(map(format_capability, failing)), ", ".join(inside)
-    if all(judgement.verdict is Verdict.JIT for judgement in failing.values()):
-        return (
-            f"{built.name} {built.version} does not hold ready-made code for {devices} throughout: there is {images}. "
-            "The driver compiles its PTX when a program starts, without what was written for this GPU."
-        )
-    if any(loads_on(parse_architecture(name), device) for name in inside for device in failing):
-        reasons = "; ".join(dict.fromkeys(judgement.reason for judgement in failing.values()))
-        return f"{built.name} {built.version} does not run in whole on {devices}, though it holds {images}: {reasons}."
-    return f"{built.name} {built.version} holds code for {images} only, which does not load on {devices}."
-
-
-def _asked_for(log: str | None, environ: Mapping[str, str]) -> str:
-    sentences = []
-    asked = list(dict.fromkeys(name for match in _GENCODE.findall(log or "") for name in match.split(",")))
-    arch_list = environ.get("TORCH_CUDA_ARCH_LIST", "").strip()
-    if asked:
-        sentences.append(f"The build's output shows that nvcc was asked for {', '.join(asked)}.")
-    if arch_list:
-        sentences.append(f"TORCH_CUDA_ARCH_LIST is {arch_list!r}.")
-    elif not asked:
-        sentences.append(
-            "TORCH_CUDA_ARCH_LIST is not set here: then a build takes the GPUs that it sees, or a list of its own."
-        )
-    return " ".join(sentences)
-
-
-def _without_code(built: Installed, torch: TorchBuild | None, log: str | None, environ: Mapping[str, str]) -> str:
-    sentences = [f"{built.name} {built.version} holds no GPU code: it was built without CUDA."]
-    if torch is not None and torch.cuda is None:
-        sentences.append(f"torch {torch.version} here is no build for CUDA, and most builds go by torch.")
-    elif log is not None and "nvcc" not in log:
-        sentences.append("The build's output shows no call of nvcc.")
-    if environ.get("FORCE_CUDA") != "1":
-        sentences.append("FORCE_CUDA=1 is not set, and where no GPU is visible many builds leave CUDA out without it.")
-    return " ".join(sentences)
-
-
-def _again(package: str, capabilities: Sequence[Capability]) -> str:
-    recipe = recipe_for(normalised(package))
-    architectures = sorted({code for each in capabilities if (code := recipe.architecture_for(each))})
-    if not architectures:
-        return f"{recipe.package} has no code for these GPUs."
-    variables = {"TORCH_CUDA_ARCH_LIST": recipe.arch_list(architectures), "FORCE_CUDA": "1", **recipe.variables}
-    if recipe.arch_variable:
-        variables[recipe.arch_variable] = ";".join(f"{major}{minor}" for major, minor in architectures)
-    listed = ", ".join(f"{name}={value}" for name, value in variables.items())
-    return f"Build it again beside the torch that is there, without the installer's cache, with {listed}."
 
 
 def _undefined_symbol(built: Installed, torch: TorchBuild | None) -> str | None:

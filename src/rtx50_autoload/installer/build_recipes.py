@@ -61,6 +61,14 @@ class BuildRecipe:
         texts = list(map(format_capability, sorted(set(architectures))))
         return ";".join(texts) + ("+PTX" if self.ptx else "")
 
+    def variables_for(self, architectures: Iterable[Capability]) -> dict[str, str]:
+        """Give the variables that let a build compile for these architectures."""
+        listed = sorted(set(architectures))
+        variables = {"TORCH_CUDA_ARCH_LIST": self.arch_list(listed), "FORCE_CUDA": "1", **self.variables}
+        if self.arch_variable:
+            variables[self.arch_variable] = ";".join(f"{major}{minor}" for major, minor in listed)
+        return variables
+
     def memory_of_job(self, architectures: int) -> int:
         """Give the bytes that one job takes at most: nvcc may compile for several architectures at a time."""
         return self.memory * min(self.threads, architectures)

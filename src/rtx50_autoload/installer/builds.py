@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.capability import format_capability
-from rtx50_autoload.evidence.environment.torch_builds import cuda_of, serves
 from rtx50_autoload.evidence.installed import normalised
 from rtx50_autoload.installer import build_prerequisites as prerequisites
-from rtx50_autoload.installer.build_recipes import BuildRecipe, nvcc_knows, nvcc_versions, recipe_for
+from rtx50_autoload.installer.build_aim import find_aim
+from rtx50_autoload.installer.build_recipes import recipe_for
+from rtx50_autoload.installer.build_toolkit import toolkit as toolkit_for
 from rtx50_autoload.installer.plan import Change, Command, Step, Unsolved
-from rtx50_autoload.knowledge import within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rtx50_autoload.capability import Capability
-    from rtx50_autoload.evidence.environment.topic import CudaVersion
+    from rtx50_autoload.installer.build_aim import Aim
+    from rtx50_autoload.installer.build_recipes import BuildRecipe
     from rtx50_autoload.installer.machine import Machine
 
 __all__ = ["build_steps"]
 
-#: Where no GPU is here, one of the RTX 50 series is meant.
-_RTX_50: Final = (12, 0)
 _GIB: Final = 2**30
-
-
-class _Aim(NamedTuple):
-    """What a build compiles for."""
-
-    #: The GPUs that it serves, and the code that they run.
-    devices: Mapping[Capability, Capability]
-    #: The other GPUs, each with the reason, as sentences.
-    left_out: Sequence[str]
-    #: The CUDA version of the toolkit to install where none fits.
-    cuda: CudaVersion
-
-    @property
-    def architectures(self) -> list[Capability]:
-        return sorted(set(self.devices.values()))
 
 
 def build_steps(machine: Machine, package: str, torch: tuple[str, str | None] | None) -> tuple[Step, ...] | Unsolved:
@@ -55,7 +39,7 @@ def build_steps(machine: Machine, package: str, torch: tuple[str, str | None] | 
 
     """
     recipe = recipe_for(normalised(package))
-    aim = _aim(machine, recipe, torch)
+    aim = find_aim(machine, recipe, torch)
     if isinstance(aim, Unsolved):
         return aim
     if recipe.disk and machine.free_disk is not None and machine.free_disk < recipe.disk:
@@ -65,7 +49,7 @@ def build_steps(machine: Machine, package: str, torch: tuple[str, str | None] | 
             f"It takes about {_gib(recipe.disk)} GiB while it is built, and {_gib(machine.free_disk)} GiB are free.",
             "Free some space, for instance pip's cache: pip cache purge.",
         )
-    toolkit = prerequisites.toolkit(machine, aim.cuda, aim.architectures)
+    toolkit = toolkit_for(machine, aim.cuda, aim.architectures)
     compiler = prerequisites.compiler(machine, aim.cuda)
     steps = (
         toolkit.step,
@@ -77,69 +61,11 @@ def build_steps(machine: Machine, package: str, torch: tuple[str, str | None] | 
     return tuple(step for step in steps if step)
 
 
-def _aim(machine: Machine, recipe: BuildRecipe, torch: tuple[str, str | None] | None) -> _Aim | Unsolved:
-    if machine.system == "macos":
-        return _unsolved("no-cuda", recipe, "CUDA does not exist for macOS.", "Use a machine with an NVIDIA GPU.")
-    if torch is None:
-        return _unsolved(
-            "without-torch",
-            recipe,
-            "It is compiled against the installed torch.",
-            "Install a CUDA build of torch first.",
-        )
-    release, variant = torch
-    cuda = cuda_of(variant)
-    if cuda is None:
-        return _unsolved(
-            "torch-without-cuda",
-            recipe,
-            f"torch {release}{'+' + variant if variant else ''} is not known to be a build for CUDA, and an extension "
-            "built beside such a torch has no GPU code, or does not link.",
-            "Install a CUDA build of torch first.",
-        )
-    if within(release, recipe.torch) is False:
-        reason = f"{recipe.requirement} builds with torch {recipe.torch} only, and {release} is there."
-        return _unsolved("torch-does-not-fit", recipe, reason, f"Install torch {recipe.torch} first.")
-    capabilities = [gpu.capability for gpu in machine.gpus if gpu.capability and gpu.vendor in ("nvidia", None)]
-    devices: dict[Capability, Capability] = {}
-    left_out = []
-    for device in sorted(set(capabilities)) or [_RTX_50]:
-        code = recipe.architecture_for(device)
-        if serves(variant or "", device) is False:
-            left_out.append(f"torch {release}+{variant} has no code for {format_capability(device)}.")
-        elif code is None:
-            left_out.append(f"{recipe.package} has no code for {format_capability(device)}.")
-        elif not _compilable(cuda, code):
-            left_out.append(f"No nvcc of CUDA {cuda[0]} compiles for {format_capability(code)}.")
-        else:
-            devices[device] = code
-    if not devices:
-        return _unsolved("no-code-for-gpu", recipe, " ".join(left_out), "Choose a torch for these GPUs first.")
-    return _Aim(devices, left_out, max(cuda, nvcc_versions(devices.values())))
-
-
-def _compilable(cuda: CudaVersion, code: Capability) -> bool:
-    wanted = max(cuda, nvcc_versions([code]))
-    return wanted[0] == cuda[0] and nvcc_knows(wanted, code)
-
-
-def _unsolved(reason: str, recipe: BuildRecipe, why: str, next_: str) -> Unsolved:
-    return Unsolved(f"build-{reason}", f"{recipe.package} cannot be built here as it is.", why, next_)
-
-
-def _build(machine: Machine, recipe: BuildRecipe, aim: _Aim, environ: Mapping[str, str]) -> Step:
+def _build(machine: Machine, recipe: BuildRecipe, aim: Aim, environ: Mapping[str, str]) -> Step:
     architectures = aim.architectures
     per_job = recipe.memory_of_job(len(architectures))
     jobs = _jobs(machine, per_job)
-    variables = {
-        "TORCH_CUDA_ARCH_LIST": recipe.arch_list(architectures),
-        "FORCE_CUDA": "1",
-        "MAX_JOBS": str(jobs),
-        **recipe.variables,
-        **environ,
-    }
-    if recipe.arch_variable:
-        variables[recipe.arch_variable] = ";".join(f"{major}{minor}" for major, minor in architectures)
+    variables = {**recipe.variables_for(architectures), "MAX_JOBS": str(jobs), **environ}
     if recipe.threads_variable:
         variables[recipe.threads_variable] = "1"
     before = machine.packages.get(recipe.package)
@@ -167,7 +93,8 @@ def _build(machine: Machine, recipe: BuildRecipe, aim: _Aim, environ: Mapping[st
 def _options(machine: Machine, recipe: BuildRecipe) -> tuple[str, ...]:
     """Give the options that make an installer build anew, with the torch that is there.
 
-    Both keep wheels that they have built, whatever they were built for: one for other GPUs would come back.
+    Both keep wheels that they have built, whatever they were built for: one for other GPUs would come back (tried with
+    pip, which takes it in spite of ``--no-binary``).
     """
     common = ("--no-build-isolation", "--no-deps", "--no-binary", recipe.package, "--verbose")
     if machine.installer == "uv":
@@ -181,7 +108,7 @@ def _jobs(machine: Machine, per_job: int) -> int:
     return max(1, min(limits, default=1))
 
 
-def _reasons(machine: Machine, recipe: BuildRecipe, aim: _Aim, jobs: int, per_job: int) -> list[str]:
+def _reasons(machine: Machine, recipe: BuildRecipe, aim: Aim, jobs: int, per_job: int) -> list[str]:
     known = f"{_gib(machine.memory)} GiB of memory" if machine.memory else "an unknown amount of memory"
     cores = f"{machine.cores} cores" if machine.cores else "an unknown number of cores"
     reasons = [

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.commands import Shell
     from rtx50_autoload.installer.machine import Machine, Package
 
-__all__ = ["pip_command", "type_command", "type_line", "way_back"]
+__all__ = ["again_options", "pip_command", "type_command", "type_line", "way_back"]
 
 
 def pip_command(machine: Machine, verb: str, *arguments: str) -> Command:
@@ -24,6 +24,11 @@ def pip_command(machine: Machine, verb: str, *arguments: str) -> Command:
     # A bare `pip` may belong to another Python; an application's own has no other way.
     confirmed = ("-y", *arguments) if verb == "uninstall" else arguments
     return Command((machine.executable, "-m", "pip", verb, *confirmed))
+
+
+def again_options(machine: Machine, package: str) -> tuple[str, ...]:
+    """Give what makes an installer exchange a package for the same version of it, and nothing else."""
+    return ("--reinstall-package", package) if machine.installer == "uv" else ("--force-reinstall", "--no-deps")
 
 
 def type_command(machine: Machine, command: Command) -> str:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from packaging.version import InvalidVersion, Version
 
 from rtx50_autoload.capability import parse_capability
 from rtx50_autoload.evidence.environment.topic import knowledge, parse_version
+from rtx50_autoload.evidence.environment.torch_builds import cuda_of
 from rtx50_autoload.knowledge import within
 
 if TYPE_CHECKING:
@@ -36,6 +38,11 @@ class Index:
     own_driver: int
     offered: Offered
     url: str
+
+    @property
+    def host(self) -> str:
+        """Where its files come from."""
+        return urlsplit(self.url).hostname or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,9 @@ class Release:
     torchaudio: str
     triton: str
     triton_windows: str | None
+    #: Bytes that PyPI's build for Linux x86-64 is fetched with, and takes, with all that it requires.
+    download: int | None
+    installed: int | None
 
     @cached_property
     def parsed(self) -> Version:
@@ -107,6 +117,13 @@ class Facts:
         minimum = (row["driver"] for row in self.tables["minimum"] if row["capability"] == capability[0])
         return max(next(runtime, 0), next(minimum, 0))
 
+    def size(self, release: Release, index: Index, platform: Platform) -> tuple[int, int] | None:
+        """Give the bytes to fetch and on the disk, about; None where no build with a like CUDA was measured."""
+        measured = cuda_of(release.pypi.get(platform))
+        if platform != "linux-x86_64" or measured is None or measured[0] != index.cuda[0]:
+            return None
+        return (release.download, release.installed) if release.download and release.installed else None
+
     def stable(self, package: str, version: str) -> Mapping[str, Any] | None:
         """Give the row of a library on torch's stable ABI; None where this version of it is not."""
         rows = (row for row in self.tables["stable"] if row["package"] == package)
@@ -132,6 +149,8 @@ def load_facts() -> Facts:
                 row["torchaudio"],
                 row["triton"],
                 row.get("triton_windows"),
+                row.get("download"),
+                row.get("installed"),
             )
             for row in tables["torch"]
         ),

@@ -26,8 +26,8 @@ __all__ = ["FAMILY", "Pin", "Setting", "fits", "wheel"]
 FAMILY: Final = ("torchvision", "torchaudio", "triton", "triton-windows", "xformers", "bitsandbytes")
 # flash_attn-2.7.2.post1+cu12torch2.5cxx11abiFALSE-cp310-cp310-linux_x86_64.whl
 _BUILT_FOR: Final = re.compile(r"torch(\d+\.\d+)")
-#: The first release for which Triton is known to come along on aarch64.
-_TRITON_ON_ARM: Final = Version("2.11")
+#: From this release on, all of the family is built for CUDA on aarch64.
+_ON_ARM: Final = Version("2.11")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +147,16 @@ def _companion(package: str, version: str, setting: Setting) -> Pin | None:
     row = setting.facts.stable(package, version)
     if row and not _serves(row, setting):
         return None
-    return Pin(package, version, setting.index.variant, setting.index.url)
+    # Before, the wheels for aarch64 name no variant, though they lie in the variant's index.
+    names_variant = setting.platform != "linux-aarch64" or setting.release is None or setting.release.parsed >= _ON_ARM
+    return Pin(package, version, setting.index.variant if names_variant else None, setting.index.url)
 
 
 def _triton(package: str, release: Release, setting: Setting) -> Pin | None:
     on_windows = setting.platform == "windows-x86_64"
     if package == "triton-windows":
         return Pin(package, release.triton_windows) if on_windows and release.triton_windows else None
-    too_old = setting.platform == "linux-aarch64" and release.parsed < _TRITON_ON_ARM
+    too_old = setting.platform == "linux-aarch64" and release.parsed < _ON_ARM
     return None if on_windows or too_old else Pin(package, release.triton, index=setting.index.url)
 
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.evidence.environment.torch_builds import cuda_of, newest_driver
-from rtx50_autoload.installer.commanding import pip_command, type_command, type_line, way_back
+from rtx50_autoload.installer.commanding import again_options, pip_command, type_command, type_line, way_back
 from rtx50_autoload.installer.plan import Change, Step, Unsolved
 from rtx50_autoload.installer.texts import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rtx50_autoload.capability import Capability
     from rtx50_autoload.diagnosis.situation import Gpu
     from rtx50_autoload.installer.choice import Choice
     from rtx50_autoload.installer.family import Pin
@@ -106,23 +107,23 @@ class Steps:
         }
         return replace(self._step("remove-second-torch", words), changes=changes)
 
-    def torch(self, choice: Choice, pins: Sequence[Pin]) -> Step:
+    def torch(self, choice: Choice, pins: Sequence[Pin], code: Capability | None) -> Step:
         """Exchange torch and what is compiled for it, in one command and from one index.
 
         Args:
             choice: what is chosen, and why.
             pins: those of the choice that come from its index.
+            code: what of the code in it the first GPU runs, 12.0 for a GPU of 12.1.
 
         """
         assert choice.index  # noqa: S101 - there are no pins without one
         reasons = choice.reasons[: len(choice.reasons) - len(choice.leaves)]
-        capability = next((gpu.capability for gpu in choice.serves if gpu.capability), None)
         words = {
             "installs": listed([f"{pin.package} {pin.version}" for pin in pins]),
             "torch": choice.torch,
             "cuda": _cuda(choice),
             "reason": " ".join(reasons),
-            "arch": f"sm_{capability[0]}{capability[1]}" if capability else "the architecture of your GPU",
+            "arch": f"sm_{code[0]}{code[1]}" if code else "the architecture of your GPU",
             "torch_check": self._python("-c", _SHOW_CODE),
         }
         command = pip_command(
@@ -135,7 +136,10 @@ class Steps:
         where = ("--index-url", pin.index) if pin.index else ()
         # Else its requirements might bring another torch.
         hold = () if pin.package == "numpy" else (f"torch=={choice.torch}",)
-        command = pip_command(self.machine, "install", f"{pin.package}=={pin.exact}", *hold, *where)
+        installed = self.machine.packages.get(pin.package)
+        # The same version in another build, which pip and uv take for what is there already.
+        again = again_options(self.machine, pin.package) if str(installed) == pin.exact else ()
+        command = pip_command(self.machine, "install", *again, f"{pin.package}=={pin.exact}", *hold, *where)
         words = {
             "package": pin.package,
             "after": pin.exact,
@@ -143,7 +147,7 @@ class Steps:
             "cuda": _cuda(choice),
             "pip_show": type_command(self.machine, pip_command(self.machine, "show", pin.package)),
         }
-        facts = ("exchange",) if pin.package in self.machine.packages else ()
+        facts = ("exchange",) if installed else ()
         step = self._install("install-library", words, command, (pin,), (pin.package, *facts))
         return replace(step, id=f"install-{pin.package}")
 
@@ -175,7 +179,6 @@ class Steps:
         changes = tuple(
             Change(pin.package, str(old) if old else None, pin.exact)
             for pin, (_, old) in zip(pins, before, strict=True)
-            if str(old) != pin.exact
         )
         back = {"back_command": way_back(self.machine, before)}
         return replace(self._step(texts, {**words, **back}, facts), commands=(command,), changes=changes)

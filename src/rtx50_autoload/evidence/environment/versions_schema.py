@@ -69,6 +69,7 @@ _VARIANT: Final = _text("a variant such as cu128", r"cu\d{2,3}")
 _PACKAGE: Final = _text("a normalised name such as flash-attn", r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _PYTHON: Final = _text("a Python such as 3.12 or 3.13t", r"3\.\d{1,2}t?")
 _BRANCH: Final = _number("a driver branch such as 570", 300, 2000)
+_BYTES: Final = _number("a number of bytes", 1, 10**12)
 _URL: Final = _text(
     "an address such as https://download.pytorch.org/whl/cu128",
     r"https://[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::\d{1,5})?(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,63}){0,8}/?",
@@ -108,6 +109,8 @@ _TABLES: Final[Mapping[str, Mapping[str, _Form]]] = {
         "torchaudio": _RELEASE,
         "triton": _RELEASE,
         "triton_windows": ~_RELEASE,
+        "download": ~_BYTES,
+        "installed": ~_BYTES,
     },
     "stable": {
         "package": _PACKAGE,
