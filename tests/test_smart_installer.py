@@ -478,6 +478,16 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(desk, encoding):
     assert "\\x1b[31m ist zu alt." in text
 
 
+def test_a_notebooks_stream_gets_the_same_text(desk):
+    code = """
+        import contextlib, io
+        with contextlib.redirect_stdout(io.StringIO()) as stream:
+            installer.install_with_ai_help()
+        print(stream.getvalue(), end="")
+    """
+    assert said(desk, ALL, code) == said(desk, ALL, "installer.install_with_ai_help()")
+
+
 @pytest.mark.parametrize("trouble", ["sys.stdout = None", "sys.stdout.close()", "os.close(1)"])
 def test_where_nothing_can_be_printed_the_answer_is_given_all_the_same(desk, trouble):
     code = f"import os, sys\n{trouble}\nassert installer.install_with_ai_help() is False\nos._exit(0)"

@@ -60,7 +60,7 @@ def command(wanted: Wanted) -> list[str]:
     """Give the program and its arguments; it prints its answer as JSON, in the last line."""
     # Where this process looks for packages, the other one does; but the program's own folder, which stands first, comes
     # last: no module there is to be taken for one of ours or of the standard library.
-    folders = [*sys.path[1:], *sys.path[:1]]
+    folders = [folder for folder in (*sys.path[1:], *sys.path[:1]) if isinstance(folder, str)]
     # Isolated, because variables such as PYTHONWARNINGS and PYTHONINSPECT are meant for the program.
     return [sys.executable, "-I", "-c", _PROGRAM, wanted, *folders]
 
