@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.diagnosis.situation import Gpu
 from rtx50_autoload.evidence.doctor import examine
-from rtx50_autoload.evidence.finding import Severity
+from rtx50_autoload.evidence.finding import Finding, Severity
 from rtx50_autoload.evidence.imagecache import ImageCache
 from rtx50_autoload.installer.check_words import summary
 from rtx50_autoload.installer.commanding import type_command
@@ -17,7 +17,6 @@ from rtx50_autoload.installer.here import machine_here
 from rtx50_autoload.installer.planner import make_plan
 
 if TYPE_CHECKING:
-    from rtx50_autoload.evidence.finding import Finding
     from rtx50_autoload.installer.check import Wanted
     from rtx50_autoload.installer.machine import Machine
 
@@ -41,28 +40,34 @@ def _document() -> dict[str, Any]:
 
     Returns:
         `findings` are the errors and the warnings of the examination as `doctor --json` has them, and that torch is
-        missing, whatever the examination makes of that; `plan` is what `plan --json` prints, `system` the operating
-        system that its commands are for.
+        missing; `plan` is what `plan --json` prints, `system` the operating system that its commands are for.
 
     """
     examination = examine(cache=ImageCache())
     machine = machine_here(survey=examination.survey)
+    missing = [] if "torch" in machine.packages else [_no_torch(machine)]
+    found = [one for one in examination.findings if one.severity is not Severity.INFO and one.id != _NO_TORCH]
+    findings = sorted((*missing, *found), key=lambda finding: list(Severity).index(finding.severity))
     return {
         "system": machine.system,
-        "findings": [
-            _with_command(finding, machine).as_json()
-            for finding in examination.findings
-            if finding.severity is not Severity.INFO or finding.id == _NO_TORCH
-        ],
+        "findings": [finding.as_json() for finding in findings],
         "plan": make_plan(machine).as_json(),
     }
 
 
-def _with_command(finding: Finding, machine: Machine) -> Finding:
-    """Have a missing torch installed by what installs packages there: an environment of uv's has no pip."""
-    if finding.id != _NO_TORCH:
-        return finding
+def _no_torch(machine: Machine) -> Finding:
+    """Say that torch is missing, on every machine, with the command of what installs packages there.
+
+    The examination takes it for no fault where no GPU is seen, and its commands are pip's, which uv does not put into
+    the environments that it makes.
+    """
     # Without a GPU the plan for this machine installs nothing.
     plan = make_plan(replace(machine, gpus=machine.gpus or (_MEANT,), container=None))
     commands = [command for step in plan.steps if step.id == "install-torch" for command in step.commands]
-    return replace(finding, next=type_command(machine, commands[0])) if commands else finding
+    return Finding(
+        _NO_TORCH,
+        Severity.WARNING,
+        f"torch is not installed in this environment, {sys.prefix}.",
+        "Either it is still to be installed, or another Python has it: each environment has its own packages.",
+        type_command(machine, commands[0]) if commands else "",
+    )
