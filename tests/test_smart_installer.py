@@ -332,8 +332,9 @@ def test_the_plan_and_what_it_leaves_are_told_with_reasons_and_commands(desk, ca
 
 def test_conflicts_keep_the_steps_from_being_offered(desk):
     conflict = Conflict("vllm", "torch==2.10.0", "torch 2.11.0")
-    text = said(desk, document(plan(steps=(STEP,), conflicts=(conflict,))), "installer.install_with_ai_help()")
-    assert "vllm requires torch==2.10.0" in text
+    text = said(desk, document(plan(steps=(STEP,), conflicts=(conflict,))), "installer.auto_fix_issues(None)")
+    flat = " ".join(text.split())
+    assert "- vllm requires torch==2.10.0, but torch 2.11.0 would be installed. The steps would break it." in flat
     assert "fix --apply" not in text
 
 
@@ -452,7 +453,7 @@ def test_an_assistant_that_hangs_is_ended(desk):
 
 
 @posix
-@pytest.mark.parametrize("key", ["y", "n", "\x04"], ids=["yes", "no", "end"])
+@pytest.mark.parametrize("key", ["y", "n", "\x04", "\x03"], ids=["yes", "no", "end", "Ctrl-C"])
 def test_at_a_terminal_the_steps_are_offered(desk, tmp_path, key):
     log = tmp_path / "log"
     fix = tmp_path / "python"
@@ -462,7 +463,7 @@ def test_at_a_terminal_the_steps_are_offered(desk, tmp_path, key):
     code = f"import sys; sys.executable = {str(fix)!r}\nprint('helped', installer.auto_fix_issues(None))"
     with desk.sit_down("-c", given(found, code)) as terminal:
         terminal.expect("Start it now? It asks before it changes anything. [y/N]")
-        terminal.type(key if key == "\x04" else f"{key}\n")
+        terminal.type(f"{key}\n" if key.isalpha() else key)
         if key == "y":
             terminal.type("typed to it\n")
         terminal.expect("helped True")

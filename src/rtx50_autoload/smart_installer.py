@@ -5,18 +5,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.installer import check
 from rtx50_autoload.installer.check_text import besides_text, fold, plan_text
 from rtx50_autoload.installer.check_words import issues as issues_of
 from rtx50_autoload.installer.check_words import left_open
+from rtx50_autoload.installer.issue_texts import sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["SmartInstaller", "check_install"]
 
@@ -70,7 +70,7 @@ class SmartInstaller:
             True where steps or an answer were given, or where there was nothing to do.
 
         """
-        wanted = None if issues is None else list(_sentences(issues))
+        wanted = None if issues is None else list(sentences(issues))
         if wanted == []:
             return True
         found = self._issues_found()
@@ -182,7 +182,8 @@ def _offer() -> None:
         return
     try:
         answer = input("Start it now? It asks before it changes anything. [y/N] ")
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
+        _say([""])
         return
     if answer.strip().lower() in {"y", "yes"}:
         # The terminal is its own meanwhile.
@@ -195,28 +196,6 @@ def _is_at_terminal() -> bool:
         return sys.stdin.isatty() and sys.stdout.isatty()
     except (AttributeError, ValueError):  # a program without them (pythonw), or one that has closed them
         return False
-
-
-def _sentences(issues: object) -> Iterator[str]:
-    """Give what a program calls issues as sentences; what cannot be written as one is left out."""
-    are_several = isinstance(issues, Iterable) and not isinstance(issues, (str, bytes, Mapping, BaseException))
-    # What a program hands over may raise anything when it is looked at.
-    with suppress(Exception):
-        for issue in cast("Iterable[object]", issues) if are_several else (issues,):
-            with suppress(Exception):
-                sentence = " ".join(_text(issue).split())
-                if sentence:
-                    yield sentence
-
-
-def _text(issue: object) -> str:
-    if isinstance(issue, BaseException):
-        return f"{type(issue).__name__}: {issue}"
-    if isinstance(issue, bytes):
-        return issue.decode(errors="replace")
-    # A finding, as JSON or as an object.
-    what = issue.get("what") if isinstance(issue, Mapping) else getattr(issue, "what", None)
-    return what if isinstance(what, str) else str(issue)
 
 
 def _width() -> int:

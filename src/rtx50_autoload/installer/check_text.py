@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.commands import Typist
-from rtx50_autoload.installer.check_words import besides
+from rtx50_autoload.installer.check_words import besides, conflicts
 from rtx50_autoload.printable import printable
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["besides_text", "fold", "plan_text", "typed"]
 
+_UNTIL_THEN: Final = (
+    "The steps would break it. Update or remove it first, or make an environment of its own for what is wanted here."
+)
 _COMMAND: Final = re.compile("`[^`]+`")
 
 
@@ -40,6 +43,8 @@ def besides_text(document: Mapping[str, Any], width: int) -> Iterator[str]:
         yield from fold(f"- {each['what']} {each['why']}", width, "  ")
         if each["next"]:
             yield from _instruction("  Next: ", each["next"], width)
+    for text in conflicts(document["plan"]):
+        yield from fold(f"- {text} {_UNTIL_THEN}", width, "  ")
 
 
 def _instruction(lead: str, text: str, width: int) -> Iterator[str]:

@@ -11,7 +11,7 @@ from rtx50_autoload.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["besides", "issues", "left_open", "load_relations", "summary"]
+__all__ = ["besides", "conflicts", "issues", "left_open", "load_relations", "summary"]
 
 #: How many issues a summary names.
 _MOST_NAMED: Final = 3
@@ -40,10 +40,7 @@ def issues(document: Mapping[str, Any]) -> list[str]:
             if not any(_mends(step, finding) for finding in findings)
             for text in _changes(step, plan)
         ),
-        *(
-            f"{conflict['package']} requires {conflict['requirement']}, but {conflict['planned']} would be installed."
-            for conflict in plan["conflicts"]
-        ),
+        *conflicts(plan),
         *(each["what"] for each in plan["unsolved"] if not any(_is_same(each, finding) for finding in findings)),
     ]
     if not found and plan["outcome"] != "nothing":
@@ -85,6 +82,14 @@ def summary(document: Mapping[str, Any]) -> list[str]:
         lines.append(f"Next: {next_}")
     lines.append(f"All of it: rtx50-autoload {'plan' if steps else 'doctor'}")
     return list(map(_line, lines))
+
+
+def conflicts(plan: Mapping[str, Any]) -> list[str]:
+    """Say which installed packages the steps of a plan would break."""
+    return [
+        f"{conflict['package']} requires {conflict['requirement']}, but {conflict['planned']} would be installed."
+        for conflict in plan["conflicts"]
+    ]
 
 
 def _mends(step: Mapping[str, Any], finding: Mapping[str, str]) -> bool:
