@@ -260,6 +260,14 @@ def test_too_little_memory_for_one_job_is_said():
     assert "add swap space" in step.why
 
 
+def test_what_has_to_be_in_path_is_said():
+    assert "activate the environment" in build_steps(machine(ninja=False), "flash-attn", CU128)[-1].why
+    assert "`git` has to be installed" in build_steps(machine(), "sageattention", CU128)[-1].why
+    (step,) = build_steps(machine(), "flash-attn", CU128)
+    assert "PATH" not in step.why
+    assert "git" not in step.why
+
+
 def test_time_is_estimated_where_something_is_known_of_it():
     def minutes(package, *gpus, cores=16):
         return build_steps(machine(*gpus, cores=cores), package, CU128)[-1].minutes

@@ -144,7 +144,9 @@ def test_uv_and_pip_lead_to_the_same(file, installer):
     wanted = read_goals(description) or goals_for((), ())
     plan = make_plan(replace(machine, installer=installer), wanted)
     assert_sound(plan, machine)
-    assert [step.id for step in plan.steps] == [step.id for step in make_plan(machine, wanted).steps]
+    # Where pip is missing, uv does without.
+    ids = [[step.id for step in each.steps if step.id != "install-pip"] for each in (plan, make_plan(machine, wanted))]
+    assert ids[0] == ids[1]
 
 
 def test_what_is_wanted_and_cannot_be_had_is_not_said_to_be_there():

@@ -169,6 +169,8 @@ class _Planner:
 
     def _mend(self, chosen: Choice) -> None:
         steps = Steps(self.machine)
+        if (chosen.pins or chosen.builds) and self._lacks_pip():
+            self.steps.append(steps.pip())
         for together, group in groupby(chosen.pins, key=lambda pin: self._comes_with_torch(pin, chosen)):
             pins = tuple(group)
             if together:
@@ -188,7 +190,15 @@ class _Planner:
             self.unreached.add(remark.package)
         if chosen.leaves:
             self.unsolved.append(steps.left_out(chosen))
+        self.unsolved += [steps.unsolved("known-trouble", {"caution": caution}) for caution in chosen.cautions]
+        if any(pin.package == "torch" for pin in chosen.pins) and steps.lacks_space(chosen):
+            self.unsolved.append(steps.space(chosen))
         self.conflicts = tuple(conflict for conflict in chosen.conflicts if self._is_new(conflict))
+
+    def _lacks_pip(self) -> bool:
+        """Tell whether pip would be used and is known to be missing: where we are installed, all packages are known."""
+        packages = self.machine.packages
+        return self.machine.installer == "pip" and "rtx50-autoload" in packages and "pip" not in packages
 
     def _code(self, chosen: Choice) -> Capability | None:
         """Give the code in the chosen torch that the first of the GPUs runs."""

@@ -84,6 +84,10 @@ class Steps:
             facts=("other-python",) if is_other else (),
         )
 
+    def pip(self) -> Step:
+        """Install pip."""
+        return self._step("install-pip", {"ensure_pip": self._python("-m", "ensurepip")})
+
     def remove_hiding_torch(self) -> Step:
         """Remove the torch that hides another one."""
         before, after = self.machine.packages["torch"], self.machine.hidden["torch"]
@@ -129,17 +133,21 @@ class Steps:
         command = pip_command(
             self.machine, "install", *(f"{pin.package}=={pin.exact}" for pin in pins), "--index-url", choice.index
         )
-        return self._install("install-torch", words, command, pins, ("single",) if len(pins) == 1 else ())
+        step = self._install("install-torch", words, command, pins, ("single",) if len(pins) == 1 else ())
+        # Of torch with all that it requires; next to it, the others are small.
+        return replace(step, download=choice.download if pins[0].package == "torch" else None)
 
     def library(self, choice: Choice, pin: Pin) -> Step:
         """Exchange one package on top of torch, held to that torch."""
         where = ("--index-url", pin.index) if pin.index else ()
-        # Else its requirements might bring another torch.
-        hold = () if pin.package == "numpy" else (f"torch=={choice.torch}",)
         installed = self.machine.packages.get(pin.package)
-        # The same version in another build, which pip and uv take for what is there already.
-        again = again_options(self.machine, pin.package) if str(installed) == pin.exact else ()
-        command = pip_command(self.machine, "install", *again, f"{pin.package}=={pin.exact}", *hold, *where)
+        if installed and installed.version == pin.version:
+            # In another build, which pip and uv take for what is there already.
+            more = again_options(self.machine, pin.package)
+        else:
+            # Else its requirements might bring another torch.
+            more = () if pin.package == "numpy" else (f"torch=={choice.torch}",)
+        command = pip_command(self.machine, "install", f"{pin.package}=={pin.exact}", *more, *where)
         words = {
             "package": pin.package,
             "after": pin.exact,
@@ -171,6 +179,19 @@ class Steps:
         numbers = [str(at) for at, gpu in enumerate(self.machine.gpus) if gpu in choice.serves]
         words["visible"] = f"CUDA_VISIBLE_DEVICES={','.join(numbers)}"
         return self.unsolved("gpu-left-out", words)
+
+    def lacks_space(self, choice: Choice) -> bool:
+        """Tell whether torch is known not to fit on the disk, packed and unpacked."""
+        free = self.machine.free_disk
+        return free is not None and free < (choice.download or 0) + (choice.installed or 0)
+
+    def space(self, choice: Choice) -> Unsolved:
+        """Say how much space torch takes."""
+        sizes = {"free": self.machine.free_disk, "installed": choice.installed, "download": choice.download}
+        return self.unsolved(
+            "disk-too-small",
+            {"torch": choice.torch, **{name: f"{(size or 0) / 2**30:.1f}" for name, size in sizes.items()}},
+        )
 
     def _install(
         self, texts: str, words: Mapping[str, str], command: Command, pins: Sequence[Pin], facts: Sequence[str]
