@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import _rtx50_autoload_importlib_bootstrap as hook
@@ -69,7 +70,7 @@ def start() -> None:
         raise
     atexit.register(running.finish)
     if sys.platform != "win32":
-        os.register_at_fork(before=running.rest, after_in_parent=running.go_on, after_in_child=running.forget)
+        os.register_at_fork(before=running.rest, after_in_parent=running.after_fork, after_in_child=running.forget)
 
 
 def _start_process() -> subprocess.Popen[bytes]:
@@ -97,12 +98,11 @@ def _start_process() -> subprocess.Popen[bytes]:
 class _Running:
     """A check that runs, with the thread that waits for it.
 
-    The thread rests while the process forks: the child would inherit the locks that it holds just then, and Python 3.12
-    and later warn of a fork beside a thread.
+    The thread rests while the process forks: the child would inherit the locks that it holds just then.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        #: None once all is said.
+        #: None once its summary is said or given up.
         self._process: subprocess.Popen[bytes] | None = process
         self._deadline = time.monotonic() + _TIME_LIMIT
         self._stop = threading.Event()
@@ -113,74 +113,105 @@ class _Running:
         if self._process is None or self._thread.is_alive():
             return
         self._stop.clear()
-        self._thread = threading.Thread(
-            target=self._wait, args=(self._process,), name="rtx50-autoload check", daemon=True
-        )
+        self._thread = threading.Thread(target=self._attend, name="rtx50-autoload check", daemon=True)
         self._thread.start()
 
     def rest(self) -> None:
         """Stop the thread; the check goes on."""
         self._stop.set()
         if self._thread.is_alive():
+            deadline = time.monotonic() + _GRACE
             self._thread.join(_GRACE)
+            # Linux counts a thread for a moment after it has ended, and at a fork Python warns of what Linux counts.
+            task = Path(f"/proc/self/task/{self._thread.native_id}")
+            while task.exists() and time.monotonic() < deadline:
+                time.sleep(0.001)
+
+    def after_fork(self) -> None:
+        """Go on in the process that has forked."""
+        try:
+            if sys.version_info < (3, 13):
+                self.go_on()
+            else:
+                # It looks for threads that it warns of after this, so there is none from here on: what has been found
+                # is said at the next fork, or at the end.
+                self._wait(0)
+        except Exception as error:  # noqa: BLE001 - the fork is the program's
+            hook.record(error)
 
     def forget(self) -> None:
         """Leave the check to the process that it belongs to."""
-        if self._process is not None:
-            # Only its parent can wait for it, and this is not its parent.
-            self._process.returncode = 0
-            self._close(self._process)
+        process, self._process = self._process, None
         self._thread = threading.Thread()
+        if process is not None:
+            # Only its parent can wait for it, and this is not its parent.
+            process.returncode = 0
+            _close(process)
 
     def finish(self) -> None:
         """Wait a short time for the check, and end it."""
         try:
-            if self._process is not None:
-                with suppress(KeyboardInterrupt):
-                    self._wait_at_the_end()
-                # A thread that still wrote when Python ends would make a fatal error of that.
-                self.rest()
+            # A thread that still wrote when Python ends would make a fatal error of that.
+            self.rest()
+            self._stop.clear()
+            with suppress(KeyboardInterrupt):
+                self._wait_at_the_end()
             self.end()
         except Exception as error:  # noqa: BLE001 - the program has ended as it wanted
             hook.record(error)
 
     def end(self) -> None:
         """End the check with all that it has started."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                end_group(self._process)
-                self._process.wait(_GRACE)
-            self._close(self._process)
+        process, self._process = self._process, None
+        if process is not None:
+            if process.poll() is None:
+                end_group(process)
+                process.wait(_GRACE)
+            _close(process)
 
-    def _wait_at_the_end(self) -> None:
-        if not _is_at_terminal():
-            self._thread.join(_PATIENCE)
-            return
-        self._thread.join(_SILENCE)
-        if self._thread.is_alive():
-            voice.say(f"waiting up to {_PATIENCE_AT_A_TERMINAL:.0f} s for RTX50_CHECK_INSTALL; Ctrl+C ends it.")
-            self._thread.join(_PATIENCE_AT_A_TERMINAL - _SILENCE)
-
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait for the end of the check, and say what it has found."""
+    def _attend(self) -> None:
         try:
-            while process.poll() is None or not _can_write():
-                if self._stop.wait(_TICK):
-                    return
-                if time.monotonic() > self._deadline:
-                    self.end()
-                    hook.record(check.CheckError(f"the check took more than {_TIME_LIMIT:.0f} s"))
-                    return
-            for line in _summary(process):
-                voice.say(line)
-            self._close(process)
+            self._wait(self._deadline - time.monotonic())
+            if time.monotonic() > self._deadline and self._process is not None:
+                self.end()
+                hook.record(check.CheckError(f"the check took more than {_TIME_LIMIT:.0f} s"))
         except Exception as error:  # noqa: BLE001 - nobody waits for what a thread raises
             hook.record(error)
 
-    def _close(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = None
-        if process.stdout is not None:
-            process.stdout.close()
+    def _wait_at_the_end(self) -> None:
+        if not _is_at_terminal():
+            self._wait(_PATIENCE)
+            return
+        self._wait(_SILENCE)
+        if self._process is not None:
+            voice.say(f"waiting up to {_PATIENCE_AT_A_TERMINAL:.0f} s for RTX50_CHECK_INSTALL; Ctrl+C ends it.")
+            self._wait(_PATIENCE_AT_A_TERMINAL - _SILENCE)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for the end of the check, and say what it has found.
+
+        Raises:
+            CheckError: it has failed.
+            ValueError: it has printed no answer.
+
+        """
+        until = time.monotonic() + seconds
+        while (process := self._process) is not None:
+            if process.poll() is not None and _can_write():
+                self._process = None
+                try:
+                    lines = _summary(process)
+                finally:
+                    _close(process)
+                for line in lines:
+                    voice.say(line)
+            elif time.monotonic() >= until or self._stop.wait(_TICK):
+                return
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _summary(process: subprocess.Popen[bytes]) -> list[str]:
