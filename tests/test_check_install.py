@@ -35,6 +35,10 @@ import json, os, subprocess, sys, time
 from pathlib import Path
 
 here = Path(__file__).parent
+# The program lowers the priority when this has started.
+until = time.monotonic() + 10
+while os.nice(0) == 0 and time.monotonic() < until:
+    time.sleep(0.01)
 known = {
     "variable": os.environ["RTX50_CHECK_INSTALL"], "stdin": sys.stdin.read(), "niceness": os.nice(0),
     "leads": os.getsid(0) == os.getpid(), "arguments": sys.argv[1:],
