@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from .checkup import doctor
     from .errors import RTX50Error
     from .explaining import explain
+    from .smart_installer import SmartInstaller, check_install
     from .state import status, true_capability
 
 __all__ = [
     "AIAssistant",
     "RTX50Error",
+    "SmartInstaller",
     "__version__",
     "activate",
+    "check_install",
     "deactivate",
     "doctor",
     "explain",
@@ -38,7 +41,9 @@ __version__ = "0.1.0"
 _HOME = {
     "AIAssistant": "assistance",
     "RTX50Error": "errors",
+    "SmartInstaller": "smart_installer",
     "activate": "activation",
+    "check_install": "smart_installer",
     "deactivate": "activation",
     "doctor": "checkup",
     "explain": "explaining",

@@ -68,6 +68,13 @@ def _prepare() -> Autoloader | None:
                 loaded.error_hooks.install()
             except Exception as error:  # noqa: BLE001 - the other work of the package does not depend on it
                 hook.record(error)
+            if loaded.settings.check_install:
+                try:
+                    from . import check_at_import  # noqa: PLC0415 - only where it is asked for
+
+                    check_at_import.start()
+                except Exception as error:  # noqa: BLE001 - likewise
+                    hook.record(error)
         return _current
 
 

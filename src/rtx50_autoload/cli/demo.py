@@ -60,6 +60,7 @@ def _ask(mode: str) -> dict[str, Any]:
         **{name: value for name, value in os.environ.items() if name != "RTX50_QUIET"},
         "RTX50_SIMULATE": DEVICE,
         "RTX50_MODE": mode,
+        "RTX50_CHECK_INSTALL": "0",
     }
     program = files(__package__).joinpath("demo_child.py").read_text(encoding="utf-8")
     try:

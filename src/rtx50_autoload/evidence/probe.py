@@ -270,6 +270,7 @@ class _Run:
         with folder as scratch:
             environment = {
                 **os.environ,
+                "RTX50_CHECK_INSTALL": "0",
                 # A kernel from the cache would prove nothing of the compiler, and what is compiled here is of no use
                 # to anybody else.
                 "TRITON_CACHE_DIR": str(Path(scratch, "triton")),
