@@ -53,7 +53,8 @@ class Machine:
         executable: the interpreter whose environment is meant, as an absolute path.
         container: its kind, ``"docker"``; None outside of any.
         externally_managed: the distribution forbids pip to install there (PEP 668).
-        packages: the installed distributions, by normalised name.
+        packages: the installed distributions, by normalised name; of two with one name, the one that an import finds.
+        hidden: the other one, by normalised name.
         memory: in bytes, what a build may use.
         free_disk: in bytes, where packages are installed.
         toolkit: the version of the CUDA toolkit whose nvcc a build would use, ``"12.8"``.
@@ -72,6 +73,7 @@ class Machine:
     container: str | None = None
     externally_managed: bool = False
     packages: Mapping[str, Package] = field(default_factory=lambda: MappingProxyType({}))
+    hidden: Mapping[str, Package] = field(default_factory=lambda: MappingProxyType({}))
     cores: int | None = None
     memory: int | None = None
     free_disk: int | None = None

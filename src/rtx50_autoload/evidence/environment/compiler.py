@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.evidence.environment.place import Place
 
-__all__ = ["Compiler", "examine"]
+__all__ = ["Compiler", "examine", "find_compiler"]
 
 _VARIABLES: Final = ("CUDAHOSTCXX", "CXX", "CC")
 #: In the order in which builds take them.
@@ -62,7 +62,7 @@ class Compiler:
 def examine(given: Given) -> Examined:
     """Look at the compiler and at ninja."""
     place = given.place
-    compiler = _find(place)
+    compiler = find_compiler(place)
     ninja = place.find_program("ninja")
     facts = {
         "compiler": compiler and {"path": str(compiler.path), "kind": compiler.kind, "version": compiler.version},
@@ -75,7 +75,8 @@ def examine(given: Given) -> Examined:
     return Examined(tuple(findings), facts)
 
 
-def _find(place: Place) -> Compiler | None:
+def find_compiler(place: Place) -> Compiler | None:
+    """Find the compiler that a build takes; None where there is none."""
     paths = (path for name in _names(place) if (path := place.find_program(name)))
     path = next(paths, None)
     if path is None:

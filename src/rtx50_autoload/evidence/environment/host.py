@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.evidence.environment.place import Place
 
-__all__ = ["examine"]
+__all__ = ["examine", "free_space", "memory", "processors"]
 
 _GIB: Final = 2**30
 #: A CUDA build of torch: the wheel of 2.13.0 has 0.5 GB and holds 1 GB; NVIDIA's packages, which it requires, more than
@@ -36,21 +36,19 @@ _LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 def examine(given: Given) -> Examined:
     """Measure what is free."""
     place = given.place
-    disk, temporary = _free(place.python.prefix), _free(_temporary_folder(place))
-    memory, jobs = _memory(place), _processors()
+    disk, temporary = free_space(place.python.prefix), free_space(_temporary_folder(place))
+    limit, jobs = memory(place), processors()
     facts = {
         "disk_free_bytes": disk,
         "temporary_free_bytes": temporary,
         "temporary_folder": str(_temporary_folder(place)),
-        "memory_bytes": memory,
+        "memory_bytes": limit,
         "processors": jobs,
     }
-    return Examined(tuple(_findings(given, disk, temporary, memory, jobs)), facts)
+    return Examined(tuple(_findings(given, disk, temporary, limit, jobs)), facts)
 
 
-def _findings(
-    given: Given, disk: int | None, temporary: int | None, memory: int | None, jobs: int
-) -> Iterator[Finding]:
+def _findings(given: Given, disk: int | None, temporary: int | None, limit: int | None, jobs: int) -> Iterator[Finding]:
     place = given.place
     if disk is not None and disk < _DISK:
         yield Finding(
@@ -68,27 +66,29 @@ def _findings(
             why='pip unpacks and builds there, and stops with "No space left on device".',
             next=advice.set_variable(place, "TEMP" if place.is_windows else "TMPDIR", str(place.python.prefix)),
         )
-    if memory is not None and "MAX_JOBS" not in place.environ and memory < jobs * _PER_JOB:
-        fitting = max(1, memory // _PER_JOB)
+    if limit is not None and "MAX_JOBS" not in place.environ and limit < jobs * _PER_JOB:
+        fitting = max(1, limit // _PER_JOB)
         if fitting < jobs:
             yield Finding(
                 id="memory-small-for-builds",
                 severity=Severity.INFO,
-                what=f"{_gib(memory)} GiB of memory do not suffice to build CUDA code with all {jobs} processors.",
+                what=f"{_gib(limit)} GiB of memory do not suffice to build CUDA code with all {jobs} processors.",
                 why="Only building an extension from source needs it: each job of the CUDA compiler may take about "
                 f"{_gib(_PER_JOB)} GiB, and the system kills what takes too much.",
                 next=f"Before you build something: {advice.set_variable(place, 'MAX_JOBS', str(fitting))}",
             )
 
 
-def _free(folder: Path) -> int | None:
+def free_space(folder: Path) -> int | None:
+    """Give the bytes that are free where a folder lies; None where nothing tells."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:
         return None
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Count the processors that this process may use."""
     # A container or a batch system may allow fewer than there are.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -99,7 +99,7 @@ def _temporary_folder(place: Place) -> Path:
     return Path(value) if value else place.system("/tmp")  # noqa: S108 - it is asked for its size
 
 
-def _memory(place: Place) -> int | None:
+def memory(place: Place) -> int | None:
     """Give the memory that processes here may use; None where the system does not tell (on Windows)."""
     match = _MEMORY.search(place.read("/proc/meminfo") or "")
     limits = [int(match[1]) * 1024] if match else []

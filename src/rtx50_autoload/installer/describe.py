@@ -1,0 +1,223 @@
+"""A machine as a file describes it: TOML or JSON with the names of `Machine`'s fields, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from rtx50_autoload.capability import parse_capability
+from rtx50_autoload.diagnosis.gpu_names import find_gpus
+from rtx50_autoload.diagnosis.situation import Gpu, OperatingSystem, Vendor
+from rtx50_autoload.errors import UsageError
+from rtx50_autoload.installer.machine import EnvironmentKind, Installer, Machine, Package, Processor
+from rtx50_autoload.installer.plan import Goal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["MachineError", "read_goals", "read_machine", "split_version"]
+
+#: Its text, by the field of `Machine` that it is; what else a description may hold has a function of its own below.
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "system": get_args(OperatingSystem),
+    "processor": get_args(Processor),
+    "kind": get_args(EnvironmentKind),
+    "installer": get_args(Installer),
+    "container": ("docker", "podman", "kubernetes", "container"),
+}
+_PATTERNS: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
+    "driver": (re.compile(r"\d{3}(?:\.\d+){0,2}"), '"570.124.06"'),
+    "python": (re.compile(r"3\.\d{1,2}t?"), '"3.12", or "3.14t" without the global lock'),
+    "toolkit": (re.compile(r"\d{1,2}\.\d"), '"12.8"'),
+    "executable": (re.compile(r".*\S.*"), '"/home/me/venv/bin/python"'),
+}
+_SWITCHES: Final = ("externally_managed", "ninja")
+#: In GiB here and in bytes in `Machine`.
+_SIZES: Final = {"memory_gib": "memory", "free_disk_gib": "free_disk"}
+_VARIANT: Final = re.compile(r"cu\d{3}|cpu|xpu|rocm\d[\d.]*")
+_COMPILER: Final = re.compile(r"(gcc|clang|msvc)(?: (\d+))?")
+#: What a file may hold beside the machine: what is wanted of it, and what the tests expect.
+_BESIDE: Final = ("goals", "expected")
+_GPU_KEYS: Final = ("name", "capability", "vendor")
+_PACKAGE_KEYS: Final = ("version", "variant", "requires", "origin")
+_GIB: Final = 2**30
+
+
+class MachineError(UsageError):
+    """A description of a machine holds what cannot be understood."""
+
+
+def read_machine(description: object) -> Machine:
+    """Read a description; what it does not hold is as `Machine` has it.
+
+    Args:
+        description: a mapping with the names of `Machine`'s fields as keys, ``gpu`` as a list of tables with ``name``,
+            ``capability`` and ``vendor``, ``memory_gib`` and ``free_disk_gib``, and packages as texts
+            (``"2.9.1+cu128"``) or tables. ``goals`` and ``expected`` are left alone.
+
+    Raises:
+        MachineError: an unknown key, or a value that cannot be understood.
+
+    """
+    table = _table(description, "the description of a machine")
+    known = (*_CHOICES, *_PATTERNS, *_SWITCHES, *_SIZES, "cores", "compiler", "gpu", "packages", "hidden", *_BESIDE)
+    _refuse_unknown(table, known, "")
+    values: dict[str, Any] = {name: _choice(table, name, allowed) for name, allowed in _CHOICES.items()}
+    values |= {name: _text(table, name, *rule) for name, rule in _PATTERNS.items()}
+    values |= {name: _switch(table, name) for name in _SWITCHES}
+    values |= {field: _size(table, name) for name, field in _SIZES.items()}
+    values |= {"cores": _whole(table, "cores"), "compiler": _compiler(table)}
+    values |= {"packages": _packages(table, "packages"), "hidden": _packages(table, "hidden")}
+    values["gpus"] = tuple(_gpu(each) for each in _list(table.get("gpu", []), "gpu"))
+    return Machine(**{name: value for name, value in values.items() if value is not None})
+
+
+def read_goals(description: Mapping[str, Any]) -> tuple[Goal, ...]:
+    """Read under ``goals`` what is wanted of the machine: ``["run torch", "build flash-attn"]``.
+
+    Raises:
+        MachineError: one of them is none.
+
+    """
+    return tuple(_goal(each) for each in _list(description.get("goals", []), "goals"))
+
+
+def split_version(text: str) -> Package:
+    """Read a version with its variant: ``"2.9.1+cu128"``; a local part that is no variant stays in the version."""
+    version, _, local = text.partition("+")
+    variant = _VARIANT.fullmatch(local)
+    return Package(version, variant[0]) if variant else Package(text)
+
+
+def _goal(text: object) -> Goal:
+    kind, _, package = text.partition(" ") if isinstance(text, str) else ("", "", "")
+    if kind == "run" and package:
+        return Goal("run", canonicalize_name(package))
+    if kind == "build" and package:
+        return Goal("build", canonicalize_name(package))
+    raise MachineError(f'"goals" lists texts such as "run torch" and "build flash-attn", not {text!r}')
+
+
+def _gpu(value: object) -> Gpu:
+    table = _table(value, "gpu")
+    _refuse_unknown(table, _GPU_KEYS, "gpu.")
+    name = table.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise MachineError('"gpu.name" has to be what the driver calls it, such as "NVIDIA GeForce RTX 5090"')
+    found = find_gpus(name, bare=True)
+    stated = _choice(table, "vendor", get_args(Vendor), "gpu.")
+    vendor = cast("Vendor", stated) if stated else found[0].vendor if found else "nvidia"
+    capability = table.get("capability", found[0].capability if found else None)
+    if isinstance(capability, str):
+        try:
+            capability = parse_capability(capability)
+        except ValueError as error:
+            raise MachineError(f'"gpu.capability": {error}') from error
+    if capability is not None and not isinstance(capability, tuple):
+        raise MachineError(f'"gpu.capability" has to be a text such as "12.0", not {capability!r}')
+    return Gpu(name, capability, vendor)
+
+
+def _packages(table: Mapping[str, Any], key: str) -> Mapping[str, Package]:
+    entries = _table(table.get(key, {}), key)
+    return MappingProxyType(
+        {canonicalize_name(name): _package(f"{key}.{name}", each) for name, each in entries.items()}
+    )
+
+
+def _package(where: str, value: object) -> Package:
+    if isinstance(value, str):
+        package = split_version(value)
+    else:
+        table = _table(value, where)
+        _refuse_unknown(table, _PACKAGE_KEYS, f"{where}.")
+        texts = {name: table.get(name) for name in ("version", "variant", "origin")}
+        for name, text in texts.items():
+            if not isinstance(text, str) and (text is not None or name == "version"):
+                raise MachineError(f'"{where}.{name}" has to be a text, not {text!r}')
+        requires = tuple(_requirement(where, each) for each in _list(table.get("requires", []), f"{where}.requires"))
+        package = Package(str(texts["version"]), texts["variant"], requires, texts["origin"])
+    try:
+        Version(package.version)
+    except InvalidVersion as error:
+        raise MachineError(f'"{where}" has to be a version such as "2.9.1+cu128", not {package.version!r}') from error
+    return package
+
+
+def _requirement(where: str, text: object) -> str:
+    try:
+        Requirement(str(text))
+    except InvalidRequirement as error:
+        raise MachineError(f'"{where}.requires" lists requirements such as "torch>=2.4", not {text!r}') from error
+    return str(text)
+
+
+def _compiler(table: Mapping[str, Any]) -> tuple[str, int | None] | None:
+    value = table.get("compiler")
+    if value is None:
+        return None
+    match = _COMPILER.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise MachineError(f'"compiler" has to be gcc, clang or msvc with its number, such as "gcc 13", not {value!r}')
+    return match[1], int(match[2]) if match[2] else None
+
+
+def _choice(table: Mapping[str, Any], name: str, allowed: Collection[str], prefix: str = "") -> str | None:
+    value = table.get(name)
+    if value is not None and value not in allowed:
+        raise MachineError(f'"{prefix}{name}" has to be one of {", ".join(allowed)}; not {value!r}')
+    return value
+
+
+def _text(table: Mapping[str, Any], name: str, pattern: re.Pattern[str], example: str) -> str | None:
+    value = table.get(name)
+    if value is None or (isinstance(value, str) and pattern.fullmatch(value)):
+        return value
+    raise MachineError(f'"{name}" has to be a text such as {example}; not {value!r}')
+
+
+def _switch(table: Mapping[str, Any], name: str) -> bool | None:
+    value = table.get(name)
+    if value is None or isinstance(value, bool):
+        return value
+    raise MachineError(f'"{name}" has to be true or false, not {value!r}')
+
+
+def _size(table: Mapping[str, Any], name: str) -> int | None:
+    value = table.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise MachineError(f'"{name}" has to be a number above 0, not {value!r}')
+    return int(value * _GIB)
+
+
+def _whole(table: Mapping[str, Any], name: str) -> int | None:
+    value = table.get(name)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise MachineError(f'"{name}" has to be a whole number above 0, not {value!r}')
+
+
+def _table(value: object, name: str) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise MachineError(f"{name} has to be a table of keys and values, not {value!r}")
+
+
+def _list(value: object, name: str) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise MachineError(f'"{name}" has to be a list, not {value!r}')
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: Collection[str], prefix: str) -> None:
+    for key in table:
+        if key not in known:
+            raise MachineError(f'"{prefix}{key}" is not known here; there is {", ".join(sorted(known))}')
