@@ -19,7 +19,7 @@ from .environment import child_environ, refuse_if_protected
 from .errors import FixError, NotAllowedError
 from .freezing import freeze
 from .journal import CommandEntry, Journal, StepEntry
-from .resolution import automatic_steps, resolve
+from .resolution import automatic_steps, resolve, steps_to_do
 from .running import run_command
 from .saved_state import forget_files, save, way_of_keeping
 from .state_folder import exclusive, folder_of, new_folder
@@ -85,7 +85,7 @@ def prepare(plan: Plan, machine: Machine, environment: Environment) -> Preparati
         _refuse_redirected_pip(environment)
     way, size = way_of_keeping(environment, resolution.touched, folder_of(environment))
     done = len(steps) - bool(steps and steps[-1].by_hand)
-    return Preparation(plan, environment, resolution, plan.steps[done:], way, size)
+    return Preparation(plan, environment, resolution, steps_to_do(plan)[done:], way, size)
 
 
 def apply(preparation: Preparation, spectator: Spectator) -> Journal:

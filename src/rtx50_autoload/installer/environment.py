@@ -146,6 +146,8 @@ def child_environ(own: Mapping[str, str]) -> dict[str, str]:
     return {
         **variables,
         "PIP_USER": "0",
+        # What was installed for the user lies outside of the environment, and is neither changed nor counted on.
+        "PYTHONNOUSERSITE": "1",
         "PIP_NO_INPUT": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PYTHONUNBUFFERED": "1",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.evidence.installed import normalised
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from .plan import Plan, Step
     from .shadow import Install, Shadow
 
-__all__ = ["Resolution", "ResolvedStep", "automatic_steps", "resolve"]
+__all__ = ["Resolution", "ResolvedStep", "automatic_steps", "resolve", "steps_to_do"]
+
+#: The step of every plan that changes nothing and looks whether the others have worked.
+_LOOK: Final = "check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,15 @@ class Resolution:
         }
 
 
+def steps_to_do(plan: Plan) -> tuple[Step, ...]:
+    """Give the steps without the last look, which is taken after every fix."""
+    return tuple(step for step in plan.steps if step.id != _LOOK)
+
+
 def automatic_steps(plan: Plan) -> tuple[Step, ...]:
     """Give the steps that are run: those before the first one that a person has to do, or to complete, by hand."""
     steps: list[Step] = []
-    for step in plan.steps:
+    for step in steps_to_do(plan):
         if not step.commands:
             break
         steps.append(step)
@@ -93,6 +102,9 @@ def resolve(steps: Sequence[Step], environment: Environment) -> Resolution:
 
     """
     commands = [[read_command(command, environment) for command in step.commands] for step in steps]
+    for each in commands:
+        for command in each:
+            _refuse_outside(command, environment)
     with tempfile.TemporaryDirectory(prefix="rtx50-autoload-") as folder:
         shadow = _shadow(Path(folder), commands, environment)
         before, already_broken = shadow.versions(), set(shadow.broken())
@@ -144,6 +156,16 @@ class _Trial:
                 self._shadow.add(install)
         self._is_first = False
         return tuple(f"{each.name}=={each.version}" for each in installs if not each.is_direct)
+
+
+def _refuse_outside(command: InstallerCommand, environment: Environment) -> None:
+    """See to it that what is uninstalled lies in the environment, not in a place that it only looks into."""
+    for name in command.names if command.verb == "uninstall" else ():
+        for found in importlib.metadata.distributions(name=name):
+            place = Path(str(found.locate_file("")))
+            if not environment.holds(place / name):
+                where = f"{place}, outside of {environment.prefix}"
+                raise NotAllowedError(f"{name} {found.version} lies in {where}, so it is for you to remove")
 
 
 def _shadow(folder: Path, commands: Sequence[Sequence[InstallerCommand]], environment: Environment) -> Shadow:
