@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.installer.application import Preparation
     from rtx50_autoload.installer.environment import Environment
-    from rtx50_autoload.installer.journal import Journal
     from rtx50_autoload.installer.machine import Machine
     from rtx50_autoload.installer.plan import Plan
     from rtx50_autoload.installer.verification import Verification
@@ -116,6 +115,7 @@ def _apply(arguments: argparse.Namespace, environment: Environment) -> int:
     from rtx50_autoload.installer.application import apply, prepare  # noqa: PLC0415
     from rtx50_autoload.installer.verification import examine, verify  # noqa: PLC0415
 
+    _refuse_if_busy(environment)
     if not _is_back_from_the_last(arguments, environment):
         return FINDING
     machine, plan = _plan(arguments)
@@ -155,14 +155,11 @@ def _is_back_from_the_last(arguments: argparse.Namespace, environment: Environme
     """Go back from a fix that was stopped half way, so that the next one begins with what was whole."""
     from rtx50_autoload.cli.fix_console import show_last_fix, show_undoing, show_undone  # noqa: PLC0415
     from rtx50_autoload.installer.journal import latest  # noqa: PLC0415
-    from rtx50_autoload.installer.state_folder import is_busy  # noqa: PLC0415
     from rtx50_autoload.installer.undoing import look_back, undo  # noqa: PLC0415
 
     last = latest(environment)
     if last is None or not last.is_half_done:
         return True
-    if is_busy(environment):
-        raise _busy(last)
     show_last_fix(last, works=False, on_stderr=arguments.json)
     undoing = look_back(environment)
     show_undoing(undoing, on_stderr=arguments.json)
@@ -180,17 +177,13 @@ def _may_begin(preparation: Preparation, arguments: argparse.Namespace) -> bool:
 
 
 def _undo(arguments: argparse.Namespace, environment: Environment) -> int:
-    from rtx50_autoload.installer.journal import latest  # noqa: PLC0415
-    from rtx50_autoload.installer.state_folder import is_busy  # noqa: PLC0415
     from rtx50_autoload.installer.undoing import look_back, undo, use_kept_packages  # noqa: PLC0415
 
     # Before anything that is not ours is imported: it may be what the fix has broken.
     use_kept_packages(environment)
     from rtx50_autoload.cli.fix_console import show_sentence, show_undoing, show_undone  # noqa: PLC0415
 
-    last = latest(environment)
-    if last is not None and is_busy(environment):
-        raise _busy(last)
+    _refuse_if_busy(environment)
     try:
         undoing = look_back(environment)
     except NothingToUndoError as error:
@@ -207,11 +200,17 @@ def _undo(arguments: argparse.Namespace, environment: Environment) -> int:
     return OK if undone.is_as_before else FINDING
 
 
-def _busy(last: Journal) -> BusyError:
-    return BusyError(
-        f"a fix works here at this moment: process {last.pid}, since {last.started}. Nothing was changed; wait until "
-        "it has ended"
-    )
+def _refuse_if_busy(environment: Environment) -> None:
+    """Say who works here, where somebody does; the lock itself knows no names."""
+    from rtx50_autoload.installer.journal import latest  # noqa: PLC0415
+    from rtx50_autoload.installer.state_folder import is_busy  # noqa: PLC0415
+
+    last = latest(environment)
+    if last is not None and is_busy(environment):
+        raise BusyError(
+            f"a fix works here at this moment: process {last.pid}, since {last.started}. Nothing was changed; wait "
+            "until it has ended"
+        )
 
 
 def _plan(arguments: argparse.Namespace) -> tuple[Machine, Plan]:

@@ -85,7 +85,7 @@ def exclusive(environment: Environment) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise BusyError(
-            f"another fix works on {environment.prefix}: `rtx50-autoload fix` says which; wait until it has ended"
+            f"another fix works on {environment.prefix} at this moment; nothing was changed, wait until it has ended"
         ) from None
     except OSError as error:
         raise _unusable(folder_of(environment), error) from error
