@@ -91,7 +91,7 @@ def _show(arguments: argparse.Namespace, environment: Environment) -> int:
     from rtx50_autoload.installer.state_folder import is_busy  # noqa: PLC0415
 
     last = latest(environment)
-    works = last is not None and last.is_half_done and is_busy(environment)
+    works = last is not None and not last.is_over and is_busy(environment)
     show_last_fix(last, works=works, on_stderr=arguments.json)
     machine, plan = _plan(arguments)
     if arguments.script is not None:

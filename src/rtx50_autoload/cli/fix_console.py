@@ -48,7 +48,7 @@ _DAY: Final = 86400
 
 def show_last_fix(last: Journal | None, *, works: bool, on_stderr: bool) -> None:
     """Say first of all that the last fix was stopped half way, or that one works at this moment."""
-    if last is None or not (last.is_half_done or last.status == "saving"):
+    if last is None or last.is_over:
         return
     console = _console(on_stderr=on_stderr)
     if works:

@@ -95,7 +95,12 @@ class Journal:
     @property
     def is_half_done(self) -> bool:
         """Whether it was stopped, by a failure, a person or the end of its process, after it had begun to change."""
-        return self.status not in {"done", "left", "undone"} and not self.changed_nothing
+        return not self.is_over and not self.changed_nothing
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is left to be run or to be undone because of how it ended."""
+        return self.status in {"done", "left", "undone"}
 
     @property
     def stopped_in(self) -> tuple[int, StepEntry] | None:

@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import saved_state
@@ -27,7 +28,6 @@ from .state_folder import exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from .environment import Distribution, Environment
     from .journal import Journal
@@ -327,7 +327,10 @@ def _put(file: KeptFile, source: Path, target: Path) -> None:
 
 
 def _left_over(story: Journal, state: SavedState, environment: Environment) -> Iterable[str]:
-    """Find what an interrupted installer has left: neither there before nor part of a whole package, and newer."""
+    """Find what an interrupted installer has left: neither there before nor part of a whole package, and newer.
+
+    pip renames what it is about to remove, so that it begins with a tilde; the files in it stay as old as they were.
+    """
     started = min(
         (each.started for step in story.steps for each in step.commands if each.started), default=story.started
     )
@@ -338,7 +341,8 @@ def _left_over(story: Journal, state: SavedState, environment: Environment) -> I
         if path in owned or state.was_there(path):
             continue
         with contextlib.suppress(OSError):
-            if (environment.prefix / path).lstat().st_ctime >= begin:
+            renamed = any(part.startswith("~") for part in Path(path).parts)
+            if renamed or (environment.prefix / path).lstat().st_ctime >= begin:
                 yield path
 
 
