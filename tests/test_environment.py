@@ -765,7 +765,7 @@ def test_the_tables_hold_what_the_code_asks_of_them():
     assert [row["driver"] for row in versions["index"]] == sorted(
         (row["driver"] for row in versions["index"]), reverse=True
     )
-    assert all(row["torchvision"].startswith("0.") for row in versions["pair"])
+    assert all(row["torchvision"].startswith("0.") for row in versions["torch"])
     for row in topic.knowledge("runtime_libraries")["library"]:
         assert set(row["packages"]) <= set(row["sonames"])
     assert len({row["name"] for row in topic.knowledge("stack")["package"]}) == len(topic.knowledge("stack")["package"])

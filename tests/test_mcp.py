@@ -38,6 +38,7 @@ WRONG = {
     "no capability": ("scan", {"paths": ["."], "device": "Blackwell"}, "'Blackwell' is not a compute capability"),
     "no capability for doctor": ("doctor", {"device": "12"}, "'12' is not a compute capability"),
     "a library that is not here": ("doctor", {"library": "nosuch"}, "'nosuch' here; there is old-lib, some-lib"),
+    "a package that is not known": ("plan", {"run": ["nosuch"]}, "nothing is known of 'nosuch'"),
     "a huge text": ("explain", {"text": "x" * 200_001}, "at most 200000 characters"),
     "an environment that is none": ("explain", {"text": ERROR, "environment": ["torch"]}, "valid dictionary"),
     "a tool that does not exist": ("install", {}, "Unknown tool: install"),
@@ -109,6 +110,7 @@ def calls(binaries, many, odd):
         "explain for another machine": ("explain", {"text": ERROR, "environment": {"gpu": "NVIDIA GeForce RTX 5090"}}),
         "explain of control characters": ("explain", {"text": "\x1b]0;title\x07\u202e" + ERROR}),
         "plan": ("plan", {}),
+        "plan for two": ("plan", {"run": ["xFormers"], "build": ["flash_attn"]}),
         "probe": ("probe", {}),
         **{name: call[:2] for name, call in WRONG.items()},
         "doctor at last": ("doctor", {"device": "12.0"}),
@@ -262,11 +264,17 @@ def test_an_explanation_is_a_diagnosis(ask, name):
         assert step.keys() == {"step", "why", "commands", "changes", "check"}
 
 
-def test_a_plan_is_the_next_step_of_each_problem(ask):
-    problems = [finding for finding in ask("doctor at last")["findings"] if finding["severity"] != "info"]
-    steps = ask("plan")["steps"]
-    assert [step["finding"] for step in steps] == [finding["id"] for finding in problems]
-    assert [step["next"] for step in steps] == [finding["next"] for finding in problems]
+def test_a_plan_is_what_the_command_plans(ask, venv, libraries):
+    printed = venv.run(venv.script("rtx50-autoload"), "plan", "--json", env={"PYTHONPATH": str(libraries)})
+    command, document = json.loads(printed.stdout), ask("plan")
+    assert document["plan"].keys() == command.keys()
+    assert document["plan"]["outcome"] == command["outcome"]
+    assert [step["id"] for step in document["plan"]["steps"]] == [step["id"] for step in command["steps"]]
+    assert document["judged_for"].keys() == {"gpus", "driver", "system", "python", "executable"}
+
+
+def test_a_plan_is_made_for_what_is_wanted(ask):
+    assert ask("plan for two")["plan"]["goals"] == ["run xformers", "build flash-attn"]
 
 
 def test_a_probe_says_why_nothing_could_be_computed(ask):

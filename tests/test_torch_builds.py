@@ -51,8 +51,9 @@ def test_no_build_serves_the_oldest_gpus_and_those_that_nobody_knows(capability)
         ("cu132", (6, 1), False),
         ("cpu", (8, 9), False),
         ("rocm6.4", (8, 9), False),
+        ("cu118", (8, 9), True),
         # Nothing is written down of it.
-        ("cu118", (8, 9), None),
+        ("cu117", (8, 9), None),
     ],
 )
 def test_a_variant_serves_the_gpus_that_its_wheels_hold_code_for(variant, capability, serving):
@@ -63,12 +64,12 @@ def test_the_tables_agree_with_each_other():
     versions = knowledge("versions")
     minimum = {row["capability"]: row for row in versions["minimum"]}
     assert toolkits_for((12, 0))["first"] == minimum[12]["cuda"]
-    serving = [row for row in versions["index"] if "12.0" in row["capabilities"]]
-    assert serving[-1]["cuda"] == minimum[12]["cuda"]
-    assert serving[-1]["driver"] == minimum[12]["driver"]
-    oldest = [parse_capability(row["oldest"]) for row in versions["toolkit"]]
-    assert oldest == sorted(oldest, reverse=True)
-    assert {row["torch"] for row in versions["triton"]} <= {row["torch"] for row in versions["pair"]}
+    serving = {row["variant"] for row in versions["build"] if "12.0" in row["capabilities"]}
+    oldest = [row for row in versions["index"] if row["variant"] in serving][-1]
+    assert oldest["cuda"] == minimum[12]["cuda"]
+    assert oldest["driver"] == minimum[12]["driver"]
+    toolkits = [parse_capability(row["oldest"]) for row in versions["toolkit"]]
+    assert toolkits == sorted(toolkits, reverse=True)
     assert oldest_driver(12) == 525
 
 

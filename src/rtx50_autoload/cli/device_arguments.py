@@ -11,7 +11,7 @@ from rtx50_autoload.evidence.arch import driver_branch
 if TYPE_CHECKING:
     from rtx50_autoload.capability import Capability
 
-__all__ = ["add_device_arguments"]
+__all__ = ["add_device_arguments", "capability"]
 
 
 def add_device_arguments(parser: argparse.ArgumentParser, default: str) -> None:
@@ -24,7 +24,7 @@ def add_device_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """
     parser.add_argument(
         "--device",
-        type=_capability,
+        type=capability,
         metavar="CAPABILITY",
         help=f"the compute capability to judge for, such as 12.0 (default: {default})",
     )
@@ -36,7 +36,8 @@ def add_device_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def _capability(text: str) -> Capability:
+def capability(text: str) -> Capability:
+    """Read a capability as the type of an argument."""
     try:
         return parse_capability(text)
     except ValueError as error:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.installer.machine import Machine
     from rtx50_autoload.installer.plan import Goal
 
-__all__ = ["MachineFileError", "add_goal_arguments", "add_parser", "goals_of", "run"]
+__all__ = ["MachineFileError", "add_goal_arguments", "add_parser", "run"]
 
 _EXAMPLE: Final = 'a machine in TOML, such as: driver = "580.95.05", with [[gpu]] and [packages] (docs/plans.md)'
 
@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--refresh-facts",
         type=Path,
         metavar="FILE.toml",
-        help="from now on go by newer facts about versions, a newer versions.toml",
+        help="first take newer facts about versions from a file, and keep them for this user",
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     parser.set_defaults(run=run)
@@ -63,17 +63,6 @@ def add_goal_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def goals_of(arguments: argparse.Namespace) -> tuple[Goal, ...]:
-    """Give what the options say; empty where they say nothing."""
-    from packaging.utils import canonicalize_name  # noqa: PLC0415 - only where a plan is made
-
-    from rtx50_autoload.installer.plan import Goal  # noqa: PLC0415
-
-    run = (Goal("run", canonicalize_name(name)) for name in arguments.wanted)
-    build = (Goal("build", canonicalize_name(name)) for name in arguments.build)
-    return tuple(dict.fromkeys((*run, *build)))
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Make a plan and print it on stdout.
 
@@ -86,23 +75,37 @@ def run(arguments: argparse.Namespace) -> int:
     """
     # A command imports what it needs: the parser of every other command is built without these.
     from rtx50_autoload.cli.plan_console import show_plan  # noqa: PLC0415
+    from rtx50_autoload.installer.goals import goals_for  # noqa: PLC0415
     from rtx50_autoload.installer.here import machine_here  # noqa: PLC0415
     from rtx50_autoload.installer.planner import make_plan  # noqa: PLC0415
 
-    if arguments.refresh_facts is not None:
-        _refresh(arguments.refresh_facts)
-    goals = goals_of(arguments)
+    _attend_to_facts(arguments.refresh_facts)
+    goals = goals_for(arguments.wanted, arguments.build)
     if arguments.machine is None:
         machine = machine_here()
     else:
         machine, described = _described(arguments.machine)
-        goals = goals or described
-    plan = make_plan(machine, goals) if goals else make_plan(machine)
+        if described and not (arguments.wanted or arguments.build):
+            goals = described
+    plan = make_plan(machine, goals)
     if arguments.json:
         print(json.dumps(plan.as_json(), indent=2))  # noqa: T201
     else:
         show_plan(plan, machine)
     return OK if plan.outcome == "nothing" else FINDING
+
+
+def _attend_to_facts(file: Path | None) -> None:
+    """Take newer facts where a file is given, and say what is wrong with those that were kept."""
+    from rtx50_autoload.installer.facts import load_facts  # noqa: PLC0415
+    from rtx50_autoload.installer.refresh import facts_problem, refresh_facts  # noqa: PLC0415
+
+    if file is not None:
+        old = load_facts().dated
+        new = refresh_facts(file)
+        print(f"rtx50-autoload: the facts of {new} are used from now on, those of {old} no longer.", file=sys.stderr)  # noqa: T201
+    if problem := facts_problem():
+        print(f"rtx50-autoload: {problem}", file=sys.stderr)  # noqa: T201
 
 
 def _described(path: Path) -> tuple[Machine, tuple[Goal, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -37,6 +38,8 @@ _KINDS: Final = {
 }
 #: So many packages are named; of more, their number is.
 _NAMED: Final = 12
+#: A command of several words within a sentence.
+_COMMAND: Final = re.compile(r"`([^`]* [^`]*)`")
 _GIB: Final = 2**30
 _MIB: Final = 2**20
 
@@ -62,7 +65,7 @@ def show_plan(plan: Plan, machine: Machine) -> None:
     if plan.unsolved:
         _show_unsolved(console, plan.unsolved)
     console.print()
-    console.print(Text(f"Known of versions as of {plan.facts_of}.", "dim"))
+    console.print(Text(f"What is known of versions is of {plan.facts_of}.", "dim"))
 
 
 def command_lines(command: Command, machine: Machine) -> tuple[str, ...]:
@@ -97,6 +100,8 @@ def _show_step(console: Console, number: int, step: Step, machine: Machine) -> N
     head.add_row(f"{number}.", Text(printable(step.what), "bold"))
     head.add_row("", printable(step.why))
     console.print(head)
+    if step.by_hand:
+        console.print(Text(f"{_MARGIN}By hand:", "dim"))
     for text in step.by_hand:
         _show_by_hand(console, text)
     for command in step.commands:
@@ -107,13 +112,13 @@ def _show_step(console: Console, number: int, step: Step, machine: Machine) -> N
         ("Changes:", _changes(step.changes)),
         ("Fetches:", _size(step.download)),
         ("Takes:", f"about {step.minutes} minutes" if step.minutes else ""),
-        ("Check:", step.check),
     ):
         if text:
             details.add_row(_MARGIN[1:], Text(title, "dim"), printable(text))
-    console.print(details)
-    if step.back:
-        _show_back(console, step.back)
+    if details.rows:
+        console.print(details)
+    _show_sentence(console, "Check", step.check)
+    _show_sentence(console, "Way back", step.back)
 
 
 def _show_by_hand(console: Console, text: str) -> None:
@@ -133,14 +138,17 @@ def _show_command(console: Console, line: str) -> None:
     console.print(Text(f"{_MARGIN}  {printable(line)}", "cyan"), soft_wrap=True)
 
 
-def _show_back(console: Console, back: str) -> None:
-    sentence, colon, command = back.partition(": ")
-    if not colon:
-        console.print(Padding(Text(f"Way back: {printable(back)}", "dim"), (0, 0, 0, len(_MARGIN)), expand=False))
+def _show_sentence(console: Console, title: str, text: str) -> None:
+    """Print a sentence; a command in it gets a line of its own where it would be folded."""
+    if not text:
         return
-    text = Text(f"Way back: {printable(sentence)}:", "dim")
-    console.print(Padding(text, (0, 0, 0, len(_MARGIN)), expand=False))
-    console.print(Text(f"{_MARGIN}  {printable(command)}", "dim"), soft_wrap=True)
+    whole = f"{title}: {printable(text)}"
+    parts = [whole] if len(_MARGIN) + len(whole) <= console.width else _COMMAND.split(whole)
+    for number, part in enumerate(parts):
+        if number % 2:
+            console.print(Text(f"{_MARGIN}  {part}", "dim"), soft_wrap=True)
+        elif part.strip():
+            console.print(Padding(Text(part.strip(), "dim"), (0, 0, 0, len(_MARGIN)), expand=False))
 
 
 def _changes(changes: tuple[Change, ...]) -> str:

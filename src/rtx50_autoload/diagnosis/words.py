@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.capability import Capability, format_capability
 from rtx50_autoload.evidence.environment import torch_builds
-from rtx50_autoload.evidence.environment.topic import dotted, knowledge, parse_version
+from rtx50_autoload.evidence.environment.topic import dotted, parse_version
 
 from .case import toolkits_for
 
@@ -86,9 +86,8 @@ def _of_torch(situation: Situation) -> dict[str, str]:
     words = {}
     if situation.torch:
         words["torch"] = situation.torch.partition("+")[0]
-        release = ".".join(words["torch"].split(".")[:2])
-        rows = knowledge("versions")["triton"]
-        words |= next(({"triton": row["triton"]} for row in rows if row["torch"] == release), {})
+        if triton := torch_builds.triton_for(words["torch"]):
+            words["triton"] = triton
     if situation.torch_variant:
         words["variant"] = situation.torch_variant
         words["variant_index"] = torch_builds.index_url(situation.torch_variant)

@@ -35,6 +35,7 @@ _PATTERNS: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
     "driver": (re.compile(r"\d{3}(?:\.\d+){0,2}"), '"570.124.06"'),
     "python": (re.compile(r"3\.\d{1,2}t?"), '"3.12", or "3.14t" without the global lock'),
     "toolkit": (re.compile(r"\d{1,2}\.\d"), '"12.8"'),
+    "toolkit_home": (re.compile(r".*\S.*"), '"/usr/local/cuda-12.8"'),
     "executable": (re.compile(r".*\S.*"), '"/home/me/venv/bin/python"'),
 }
 _SWITCHES: Final = ("externally_managed", "ninja")

@@ -24,6 +24,7 @@ from rtx50_autoload.evidence.environment.place import Place
 from rtx50_autoload.evidence.environment.stack import read_stack
 from rtx50_autoload.evidence.environment.toolkit import find_toolkit
 from rtx50_autoload.evidence.environment.topic import dotted
+from rtx50_autoload.evidence.environment.torch_builds import newest_driver
 from rtx50_autoload.evidence.installed import normalised
 from rtx50_autoload.evidence.subject import survey_devices
 from rtx50_autoload.installer.describe import split_version
@@ -56,7 +57,7 @@ def machine_here(place: Place | None = None, survey: Survey | None = None) -> Ma
     toolkit, compiler = find_toolkit(here), find_compiler(here)
     return Machine(
         gpus=_gpus(here, seen),
-        driver=seen.driver,
+        driver=_driver(seen),
         system=_system(here),
         processor=_processor(),
         python=here.python.name,
@@ -71,6 +72,7 @@ def machine_here(place: Place | None = None, survey: Survey | None = None) -> Ma
         memory=memory(here),
         free_disk=free_space(here.python.prefix),
         toolkit=dotted(toolkit.version) if toolkit and toolkit.version else None,
+        toolkit_home=str(toolkit.home) if toolkit else None,
         compiler=(compiler.kind, compiler.version) if compiler else None,
         ninja=here.find_program("ninja") is not None,
     )
@@ -85,6 +87,12 @@ def environment_kind(place: Place) -> EnvironmentKind:
     if python.prefix != python.base_prefix:
         return "venv"
     return "conda" if (python.prefix / "conda-meta").is_dir() else "system"
+
+
+def _driver(survey: Survey) -> str | None:
+    # Simulated GPUs come with a driver that serves them.
+    simulated = any(device.source == "simulated" for device in survey.devices)
+    return str(newest_driver()) if simulated else survey.driver
 
 
 def _installer(place: Place, kind: EnvironmentKind) -> Installer:

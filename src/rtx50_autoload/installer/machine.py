@@ -58,6 +58,7 @@ class Machine:
         memory: in bytes, what a build may use.
         free_disk: in bytes, where packages are installed.
         toolkit: the version of the CUDA toolkit whose nvcc a build would use, ``"12.8"``.
+        toolkit_home: its folder, what `CUDA_HOME` names.
         compiler: the C++ compiler that a build would use, ``("gcc", 13)``; of MSVC as its macro `_MSC_VER` has it.
 
     """
@@ -78,5 +79,6 @@ class Machine:
     memory: int | None = None
     free_disk: int | None = None
     toolkit: str | None = None
+    toolkit_home: str | None = None
     compiler: tuple[str, int | None] | None = None
     ninja: bool = False

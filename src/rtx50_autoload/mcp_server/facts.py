@@ -9,9 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from rtx50_autoload.capability import parse_capability
+from rtx50_autoload.capability import format_capability, parse_capability
 from rtx50_autoload.errors import UsageError
-from rtx50_autoload.evidence.finding import Severity
 from rtx50_autoload.evidence.imagecache import ImageCache
 from rtx50_autoload.evidence.verdict import FINDINGS, Verdict
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rtx50_autoload.capability import Capability
-    from rtx50_autoload.evidence.finding import Finding
     from rtx50_autoload.evidence.scan import ScanResult
     from rtx50_autoload.evidence.verdict import Target
 
@@ -89,15 +87,30 @@ def explain(text: str, environment: Mapping[str, Any] | None = None) -> Document
     return explaining.explain(text, environment).as_json()
 
 
-def plan() -> Document:
-    """Give the next steps of `doctor`, the most important first."""
-    from rtx50_autoload.evidence.doctor import examine  # noqa: PLC0415
+def plan(run: Sequence[str] = (), build: Sequence[str] = ()) -> Document:
+    """Give what `plan --json` prints, and what it was made for.
 
-    examination = examine(cache=_ReadOnlyCache())
-    wrong = [finding for finding in examination.findings if finding.severity is not Severity.INFO]
+    Raises:
+        UsageError: nothing is known of a package that is wanted.
+
+    """
+    from rtx50_autoload.installer.goals import goals_for  # noqa: PLC0415
+    from rtx50_autoload.installer.here import machine_here  # noqa: PLC0415
+    from rtx50_autoload.installer.planner import make_plan  # noqa: PLC0415
+
+    machine = machine_here()
     return {
-        "judged_for": [subject.as_json() for subject in examination.subjects],
-        "steps": [_step(finding) for finding in wrong],
+        "judged_for": {
+            "gpus": [
+                {"name": gpu.name, "capability": format_capability(gpu.capability) if gpu.capability else None}
+                for gpu in machine.gpus
+            ],
+            "driver": machine.driver,
+            "system": machine.system,
+            "python": machine.python,
+            "executable": machine.executable,
+        },
+        "plan": make_plan(machine, goals_for(run, build)).as_json(),
     }
 
 
@@ -163,13 +176,3 @@ def _is_special(path: Path) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-def _step(finding: Finding) -> dict[str, str]:
-    return {
-        "severity": finding.severity.value,
-        "finding": finding.id,
-        "problem": finding.what,
-        "why": finding.why,
-        "next": finding.next,
-    }

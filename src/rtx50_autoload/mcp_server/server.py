@@ -48,6 +48,15 @@ _Paths = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=4096)]],
     Field(min_length=1, max_length=100, description="files, folders or wheels"),
 ]
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
+_Wanted = Annotated[
+    list[_Name] | None,
+    Field(max_length=20, description="packages that have to run, such as xformers; by default torch"),
+]
+_Built = Annotated[
+    list[_Name] | None,
+    Field(max_length=20, description="packages that have to be built from source for this GPU, such as flash-attn"),
+]
 _ErrorText = Annotated[
     str,
     Field(
@@ -95,13 +104,15 @@ async def explain(text: _ErrorText, environment: _Environment = None) -> dict[st
     return await ask("explain", text=text, environment=environment)
 
 
-async def plan() -> dict[str, Any]:
-    """List what would mend this environment, the most important first: the next step of each problem of `doctor`.
+async def plan(run: _Wanted = None, build: _Built = None) -> dict[str, Any]:
+    """Plan what leads to a torch, and libraries on top of it, that run on this machine's GPUs.
 
-    Shorter than `doctor`, and with nothing else in it. No steps: nothing wrong was found. Steps may depend on each
-    other: after each one that the user has carried out, ask again. For a plan that mends one error, use `explain`.
+    `plan.outcome` is nothing (all is as it should be), steps, or impossible; `plan.summary` says so in a sentence. A
+    step has the reason, commands as lists of arguments, what a person has to do by hand, the packages that it changes,
+    and the way back. `conflicts` names installed packages that the plan would break: nothing should be run then.
+    `unsolved` says what no step mends. Nothing is downloaded or changed. To mend one error, use `explain`.
     """
-    return await ask("plan")
+    return await ask("plan", run=run or [], build=build or [])
 
 
 async def probe() -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from rtx50_autoload.evidence.environment import advice
 from rtx50_autoload.evidence.environment.stack import Torch
-from rtx50_autoload.evidence.environment.topic import Examined, Given, knowledge
+from rtx50_autoload.evidence.environment.topic import Examined, Given
+from rtx50_autoload.evidence.environment.torch_builds import last_torch_by_python
 from rtx50_autoload.evidence.finding import Finding, Severity
 
 if TYPE_CHECKING:
@@ -47,21 +50,22 @@ def _wheels(given: Given) -> Iterator[Finding]:
         return
     if given.stack.torch:
         return
-    rows = {row["version"]: row for row in knowledge("versions")["python"]}
-    served = [version for version, row in rows.items() if "last_torch" not in row and not version.endswith("t")]
-    if python.name not in rows:
+    last = last_torch_by_python()
+    newest = max(last.values(), key=Version)
+    served = [name for name, release in last.items() if release == newest and not name.endswith("t")]
+    if python.name not in last:
         yield Finding(
             id="python-without-wheels",
             severity=Severity.WARNING,
             what=f"No ready-made torch is known for Python {python.name}.",
-            why=f"pip then finds no matching distribution. In November 2026 there were wheels for {', '.join(rows)}.",
+            why=f"pip then finds no matching distribution. There are wheels for {', '.join(last)}.",
             next=f"Make an environment with another Python: python{served[-2]} -m venv my-environment",
         )
-    elif last := rows[python.name].get("last_torch"):
+    elif last[python.name] != newest:
         yield Finding(
             id="python-served-no-longer",
             severity=Severity.INFO,
-            what=f"torch {last} is the last one with wheels for Python {python.name}.",
+            what=f"torch {last[python.name]} is the last one with wheels for Python {python.name}.",
             why="Later versions of torch are made for other Pythons only.",
             next=f"It serves the RTX 50 series. For later ones: python{served[-2]} -m venv my-environment",
         )

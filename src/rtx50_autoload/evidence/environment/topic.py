@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from rtx50_autoload.evidence.environment.versions_file import in_use
 from rtx50_autoload.knowledge import read_tables
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class Examined:
 
 @cache
 def knowledge(name: str) -> dict[str, Any]:
-    """Read one of the tables beside this module."""
-    return read_tables(__package__, f"{name}.toml")
+    """Read one of the tables beside this module; of `versions`, the newer one that a user may have given us."""
+    return dict(in_use().tables) if name == "versions" else read_tables(__package__, f"{name}.toml")
 
 
 def parse_version(text: str) -> CudaVersion:

@@ -19,15 +19,19 @@ __all__ = [
     "cuda_of",
     "driver_branch",
     "index_url",
+    "last_torch_by_python",
     "newest_driver",
     "oldest_capability",
     "oldest_driver",
     "serves",
+    "triton_for",
 ]
 
 _CUDA_VARIANT: Final = re.compile(r"cu(\d{1,2})(\d)")
 #: No variant older than those that are written down has code for a GPU from here on.
 _FIRST_NEW: Final = (10, 0)
+#: The wheels for other platforms hold the same or more.
+_USUAL: Final = "linux-x86_64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,8 @@ def build_for(capability: Capability, branch: int | None) -> TorchBuild | None:
     """
     builds = [
         TorchBuild(parse_version(row["cuda"]), row["driver"], row["url"], code)
-        for row in knowledge("versions")["index"]
-        if (code := _code_for(row, capability))
+        for row in _offered()
+        if (code := _code_for(row["variant"], capability))
     ]
     fitting = (build for build in builds if branch is not None and build.driver <= branch)
     return next(fitting, builds[-1] if builds else None)
@@ -68,15 +72,19 @@ def cuda_of(variant: str | None) -> CudaVersion | None:
 
 
 def serves(variant: str, capability: Capability) -> bool | None:
-    """Tell whether the wheels of a variant, ``"cu128"``, hold code for a GPU; None where nothing is known of it."""
+    """Tell whether the wheels of a variant, ``"cu128"``, hold code for a GPU; None where nothing is known of it.
+
+    Its newest release is meant; older ones may hold code for older GPUs.
+    """
     cuda = cuda_of(variant)
     if cuda is None:
         return False
     # A variant that is not written down holds what the next older one holds.
-    row = next((row for row in knowledge("versions")["index"] if parse_version(row["cuda"]) <= cuda), None)
-    if row is None:
+    known = {parse_version(row["cuda"]): row["variant"] for row in knowledge("versions")["index"]}
+    older = max((each for each in known if each <= cuda), default=None)
+    if older is None:
         return False if capability >= _FIRST_NEW else None
-    return _code_for(row, capability) is not None
+    return _code_for(known[older], capability) is not None
 
 
 def index_url(variant: str) -> str:
@@ -87,13 +95,13 @@ def index_url(variant: str) -> str:
 
 def newest_driver() -> int:
     """Give the driver branch that carries every build on every GPU."""
-    drivers: list[int] = [row["driver"] for row in knowledge("versions")["index"]]
+    drivers: list[int] = [row["driver"] for row in _offered()]
     return max(drivers)
 
 
 def oldest_capability() -> Capability:
     """Give the oldest compute capability that any build has code for."""
-    return min(parse_capability(text) for row in knowledge("versions")["index"] for text in row["capabilities"])
+    return min(capability for row in _offered() for capability in _held(row["variant"]))
 
 
 def oldest_driver(cuda: int) -> int | None:
@@ -109,6 +117,35 @@ def driver_branch(version: str | None) -> int | None:
         return None
 
 
-def _code_for(row: dict[str, Any], capability: Capability) -> Capability | None:
-    held = map(parse_capability, row["capabilities"])
-    return max((each for each in held if each[0] == capability[0] and each <= capability), default=None)
+def last_torch_by_python() -> dict[str, str]:
+    """Give the newest torch for each Python, ``{"3.13t": "2.12.0"}``, of those that serve the RTX 50 series."""
+    first = min(parse_version(row["first"]) for row in knowledge("versions")["build"] if "12.0" in row["capabilities"])
+    last: dict[str, str] = {}
+    for row in knowledge("versions")["torch"]:
+        if parse_version(row["version"]) >= first:
+            for name in row["pythons"]:
+                last.setdefault(name, row["version"])
+    return dict(sorted(last.items(), key=lambda item: (parse_version(item[0].rstrip("t")), item[0])))
+
+
+def triton_for(release: str) -> str | None:
+    """Give the first two numbers of the Triton that belongs to a release of torch, ``"3.6"`` for ``"2.10.0"``."""
+    line = release.split(".")[:2]
+    rows = (row for row in knowledge("versions")["torch"] if row["version"].split(".")[:2] == line)
+    row = next(rows, None)
+    return row and ".".join(row.get("triton_windows", row["triton"]).split(".")[:2])
+
+
+def _offered() -> list[dict[str, Any]]:
+    return [row for row in knowledge("versions")["index"] if row["offered"] == "always"]
+
+
+def _held(variant: str) -> list[Capability]:
+    """Give what the newest wheels of a variant hold code for."""
+    rows = (row for row in knowledge("versions")["build"] if row["variant"] == variant and _USUAL in row["platforms"])
+    return [parse_capability(text) for text in next(rows)["capabilities"]]
+
+
+def _code_for(variant: str, capability: Capability) -> Capability | None:
+    held = (each for each in _held(variant) if each[0] == capability[0] and each <= capability)
+    return max(held, default=None)

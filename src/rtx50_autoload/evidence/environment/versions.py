@@ -197,12 +197,16 @@ def _variants(given: Given, torch: Torch, packages: list[Installed]) -> Iterator
 def _pairs(given: Given, torch: Torch, packages: list[Installed]) -> Iterator[Finding]:
     """Compare with the table of releases; for builds whose metadata does not pin torch."""
     ours = dotted(torch.release)
-    rows = knowledge("versions")["pair"]
+    versions = knowledge("versions")
     for package in packages:
-        if any("==" in str(specifier) for specifier in package.torch_specifiers):
+        pins_torch = any("==" in str(specifier) for specifier in package.torch_specifiers)
+        if package.name not in _TORCH_FAMILY or pins_torch:
             continue
-        theirs = ".".join(package.version.split(".")[:2])
-        partner = next((row["torch"] for row in rows if row.get(package.name) == theirs), None)
+        stable = (row for row in versions["stable"] if row["package"] == package.name)
+        if any(satisfied(SpecifierSet(row["version"]), package.version) for row in stable):
+            continue
+        theirs = _line(package.version)
+        partner = next((_line(row["version"]) for row in versions["torch"] if _line(row[package.name]) == theirs), "")
         if partner and partner != ours:
             yield Finding(
                 id="releases-differ",
@@ -211,6 +215,11 @@ def _pairs(given: Given, torch: Torch, packages: list[Installed]) -> Iterator[Fi
                 why=_ABI,
                 next=advice.match_torch(given.place, given.survey, torch, package),
             )
+
+
+def _line(version: str) -> str:
+    """Give the first two numbers of a version."""
+    return ".".join(version.split(".")[:2])
 
 
 def _built_for(given: Given, torch: Torch, packages: list[Installed]) -> Iterator[Finding]:

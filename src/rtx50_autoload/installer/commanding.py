@@ -1,0 +1,63 @@
+"""The commands of pip and uv for one environment: run as they are, and typed by a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rtx50_autoload.commands import Typist
+from rtx50_autoload.evidence.environment.torch_builds import index_url
+from rtx50_autoload.installer.plan import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtx50_autoload.commands import Shell
+    from rtx50_autoload.installer.machine import Machine, Package
+
+__all__ = ["again_options", "pip_command", "type_command", "type_line", "way_back"]
+
+
+def pip_command(machine: Machine, verb: str, *arguments: str) -> Command:
+    """Do with packages what a command of pip does, in the environment of a machine and in no other."""
+    if machine.installer == "uv":
+        return Command(("uv", "pip", verb, "--python", machine.executable, *arguments))
+    # A bare `pip` may belong to another Python; an application's own has no other way.
+    confirmed = ("-y", *arguments) if verb == "uninstall" else arguments
+    return Command((machine.executable, "-m", "pip", verb, *confirmed))
+
+
+def again_options(machine: Machine, package: str) -> tuple[str, ...]:
+    """Give what makes an installer exchange a package for the same version of it, and nothing else."""
+    return ("--reinstall-package", package) if machine.installer == "uv" else ("--force-reinstall", "--no-deps")
+
+
+def type_command(machine: Machine, command: Command) -> str:
+    """Write a command as it is typed in the shell of a machine."""
+    return type_line(machine, *command.arguments)
+
+
+def type_line(machine: Machine, *words: str) -> str:
+    """Write the words of a command as they are typed in the shell of a machine."""
+    shell: Shell = "cmd" if machine.system == "windows" else "posix"
+    return Typist(shell, "").line(*words)
+
+
+def way_back(machine: Machine, before: Sequence[tuple[str, Package | None]]) -> str:
+    """Say how packages become again what they were.
+
+    Args:
+        machine: where they are.
+        before: by name, torch first where it is among them; None where there was none.
+
+    """
+    there = [(name, package) for name, package in before if package is not None]
+    if not there:
+        names = [name for name, _ in before]
+        return f"Remove it: `{type_command(machine, pip_command(machine, 'uninstall', *names))}`"
+    if made_here := next((package.origin for _, package in there if package.origin), None):
+        return f"Install what was there from where it came from, {made_here}."
+    # Every variant has an index of its own; PyPI has what names none.
+    variant = next((package.variant for name, package in there if package.variant), None)
+    where = () if variant is None else ("--index-url", index_url(variant))
+    pins = (f"{name}=={package}" for name, package in there)
+    return f"Install what was there: `{type_command(machine, pip_command(machine, 'install', *pins, *where))}`"

@@ -1,0 +1,215 @@
+"""From a machine and what has to work on it to a plan.
+
+What is chosen is `choice`'s; the requirements of installed packages are compared here and there by their metadata, and
+a resolver's dry run follows before a plan is applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from packaging.utils import canonicalize_name
+
+from rtx50_autoload.errors import UsageError
+from rtx50_autoload.installer.builds import build_steps
+from rtx50_autoload.installer.choice import Choice, NoChoice, choose
+from rtx50_autoload.installer.facts import load_facts
+from rtx50_autoload.installer.family import FAMILY
+from rtx50_autoload.installer.goals import DEFAULT_GOALS
+from rtx50_autoload.installer.plan import Plan, Step, Unsolved
+from rtx50_autoload.installer.requirements import accepts
+from rtx50_autoload.installer.steps import ENVIRONMENT, Steps, gpu_names, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtx50_autoload.installer.facts import Facts
+    from rtx50_autoload.installer.family import Pin
+    from rtx50_autoload.installer.machine import Machine
+    from rtx50_autoload.installer.plan import Conflict, Goal, Outcome
+
+__all__ = ["make_plan"]
+
+#: What comes in one command with torch where it comes from the same index; the others are installed on top.
+_WITH_TORCH: Final = ("torch", "torchvision", "torchaudio", "triton")
+
+
+def make_plan(machine: Machine, goals: Sequence[Goal] = DEFAULT_GOALS, facts: Facts | None = None) -> Plan:
+    """Make a plan; nothing is changed, fetched or started for it.
+
+    Args:
+        machine: as it is.
+        goals: what has to work.
+        facts: what is known of releases, by default what is in use.
+
+    Raises:
+        UsageError: nothing is known of a package that is wanted.
+
+    """
+    known = facts or load_facts()
+    _refuse_unknown(machine, goals, known)
+    return _Planner(machine, tuple(goals), known).plan()
+
+
+def _refuse_unknown(machine: Machine, goals: Sequence[Goal], facts: Facts) -> None:
+    sources = [row["package"] for row in facts.tables["source-build"]]
+    runs = {"torch", *FAMILY, *sources}
+    for goal in goals:
+        if goal.kind == "run" and canonicalize_name(goal.package) not in runs | machine.packages.keys():
+            raise UsageError(
+                f"nothing is known of {goal.package!r} here; what can be wanted: {', '.join(sorted(runs))}, "
+                "and what is installed"
+            )
+
+
+class _Planner:
+    def __init__(self, machine: Machine, goals: tuple[Goal, ...], facts: Facts) -> None:
+        self.machine, self.goals, self.facts = machine, goals, facts
+        self.steps: list[Step] = []
+        self.unsolved: list[Unsolved] = []
+        self.conflicts: tuple[Conflict, ...] = ()
+
+    def plan(self) -> Plan:
+        chosen = self._choose()
+        if isinstance(chosen, NoChoice):
+            self._hindered(chosen)
+            served = gpu_names(self.machine.gpus)
+        else:
+            self._mend(chosen)
+            served = gpu_names(chosen.serves)
+        if self.steps:
+            self.steps.append(Steps(self.machine).check())
+        outcome: Outcome = "steps" if self.steps else "impossible" if isinstance(chosen, NoChoice) else "nothing"
+        return Plan(
+            goals=self.goals,
+            outcome=outcome,
+            summary=self._summary(outcome, served, chosen),
+            facts_of=str(self.facts.dated),
+            steps=tuple(self.steps),
+            conflicts=self.conflicts,
+            unsolved=tuple(self.unsolved),
+        )
+
+    def _choose(self) -> Choice | NoChoice:
+        """Choose, as if what a person has to do first were done: a second torch, the driver, another Python."""
+        chosen = choose(self.machine, self.goals, self.facts)
+        if isinstance(chosen, Choice) and self._is_hidden(chosen):
+            self.steps.append(Steps(self.machine).remove_hiding_torch())
+            self.machine = replace(
+                self.machine, packages=MappingProxyType({**self.machine.packages, **self.machine.hidden})
+            )
+            chosen = choose(self.machine, self.goals, self.facts)
+        if isinstance(chosen, NoChoice) and chosen.kind == "driver":
+            hindrance, later = chosen, replace(self.machine, driver=None)
+            chosen = choose(later, self.goals, self.facts)
+            needed = max(filter(None, (hindrance.driver, chosen.driver)), default=None)
+            self.steps.append(Steps(self.machine).driver(needed, hindrance.why))
+            self.machine = later
+        elif isinstance(chosen, Choice) and self.machine.driver is None:
+            self.steps.append(Steps(self.machine).driver(None, ""))
+        if isinstance(chosen, NoChoice) and chosen.kind == "python":
+            # The newest is often ahead of the libraries on top of torch.
+            plain = [python for python in chosen.pythons if not python.endswith("t")]
+            chosen = self._new_environment((plain[:-1] or plain)[-1])
+        elif self.machine.externally_managed and isinstance(chosen, Choice) and (chosen.pins or chosen.builds):
+            chosen = self._new_environment(self.machine.python)
+        return chosen
+
+    def _is_hidden(self, chosen: Choice) -> bool:
+        """Tell whether the torch that another one hides would do as it is."""
+        if "torch" not in self.machine.hidden or not any(pin.package == "torch" for pin in chosen.pins):
+            return False
+        packages = {**self.machine.packages, **self.machine.hidden}
+        without = choose(replace(self.machine, packages=packages), self.goals, self.facts)
+        return isinstance(without, Choice) and not any(pin.package == "torch" for pin in without.pins)
+
+    def _new_environment(self, python: str) -> Choice | NoChoice:
+        windows = self.machine.system == "windows"
+        new = replace(
+            self.machine,
+            python=python,
+            kind="venv",
+            executable=f"{ENVIRONMENT}\\Scripts\\python.exe" if windows else f"{ENVIRONMENT}/bin/python",
+            externally_managed=False,
+            packages=MappingProxyType({}),
+            hidden=MappingProxyType({}),
+        )
+        self.steps.append(Steps(self.machine).environment(new))
+        self.machine = new
+        return choose(new, self.goals, self.facts)
+
+    def _hindered(self, no: NoChoice) -> None:
+        steps, machine = Steps(self.machine), self.machine
+        vendors = {gpu.vendor for gpu in machine.gpus if gpu.vendor}
+        if no.kind == "torch":
+            words = {"torch": str(machine.packages["torch"]), "why": no.why, "next": no.next}
+            self.unsolved.append(steps.unsolved("torch-left-alone", words))
+        elif no.kind in {"vendor", "system"}:
+            self.unsolved.append(steps.unsolved("no-nvidia-gpu", facts=sorted(vendors)))
+        elif no.kind != "gpu":
+            self.unsolved.append(steps.unsolved("no-build", {"why": no.why, "next": no.next}))
+        elif machine.gpus and machine.driver:
+            self.unsolved.append(steps.unsolved("gpu-not-known"))
+        elif machine.container and not machine.gpus:
+            self.steps.append(steps.container())
+        elif machine.driver:
+            self.unsolved.append(steps.unsolved("no-gpu", facts=("driver-answers",)))
+        elif machine.gpus or machine.system == "wsl":
+            self.steps.append(steps.driver(None, ""))
+            self.unsolved.append(steps.unsolved("gpu-not-known"))
+        else:
+            self.unsolved.append(steps.unsolved("no-gpu"))
+
+    def _mend(self, chosen: Choice) -> None:
+        steps = Steps(self.machine)
+        for together, group in groupby(chosen.pins, key=lambda pin: self._comes_with_torch(pin, chosen)):
+            pins = tuple(group)
+            self.steps += [steps.torch(chosen, pins)] if together else [steps.library(chosen, pin) for pin in pins]
+        for remark in chosen.builds:
+            built = build_steps(self.machine, remark.package, (chosen.torch, chosen.variant))
+            if isinstance(built, Unsolved):
+                self.unsolved.append(built)
+            else:
+                self._add_build(remark.package, built)
+        self.conflicts = tuple(conflict for conflict in chosen.conflicts if self._is_new(conflict))
+        if chosen.leaves:
+            self.unsolved.append(steps.left_out(chosen))
+        for remark in chosen.left_out:
+            words = {"package": remark.package, "why": remark.why}
+            self.unsolved.append(steps.unsolved("library-left-out", words))
+
+    def _add_build(self, package: str, steps: Sequence[Step]) -> None:
+        """Add the steps of a build, without prerequisites that another one has had already."""
+        ids = {step.id for step in self.steps}
+        changed = {change.package for step in self.steps for change in step.changes}
+        for step in steps:
+            if step.id not in ids:
+                self.steps.append(step)
+            elif any(change.package not in changed for change in step.changes):
+                self.steps.append(replace(step, id=f"{step.id}-for-{package}"))
+
+    def _comes_with_torch(self, pin: Pin, chosen: Choice) -> bool:
+        return pin.package in _WITH_TORCH and pin.index == chosen.index
+
+    def _is_new(self, conflict: Conflict) -> bool:
+        """Tell whether a requirement is met now; what is broken already, the plan does not break."""
+        name = conflict.planned.partition(" ")[0]
+        installed = self.machine.packages.get(name)
+        package = self.machine.packages[conflict.package]
+        return installed is None or accepts(self.machine, package, name, str(installed))
+
+    def _summary(self, outcome: Outcome, served: str, chosen: Choice | NoChoice) -> str:
+        if outcome == "nothing" and isinstance(chosen, Choice):
+            torch = chosen.torch if chosen.variant is None else f"{chosen.torch}+{chosen.variant}"
+            beside = "" if self.unsolved else ", and what is known of what is installed beside it fits"
+            return f"Nothing to do: torch {torch} has code for {served}{beside}."
+        if outcome == "impossible":
+            return f"Nothing can be done here: {self.unsolved[0].what}"
+        wanted = listed([goal.package for goal in self.goals])
+        by_hand = any(not step.commands and step.id != "check" for step in self.steps)
+        number = "1 step" if len(self.steps) == 1 else f"{len(self.steps)} steps"
+        summary = f"{number} to have {wanted} run on {served}" + (", some of them by hand." if by_hand else ".")
+        return f"{summary} But they break what other packages need." if self.conflicts else summary
