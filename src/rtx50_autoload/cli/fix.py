@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtx50_autoload.cli.asking import has_terminal, is_agreed
 from rtx50_autoload.cli.exit_codes import FINDING, INTERRUPTED, OK
-from rtx50_autoload.cli.plan import add_goal_arguments, goals_of
+from rtx50_autoload.cli.plan import add_goal_arguments
 from rtx50_autoload.errors import UsageError
 from rtx50_autoload.installer.errors import BusyError, FixError, NoTerminalError, NothingToUndoError
 
@@ -214,11 +214,12 @@ def _refuse_if_busy(environment: Environment) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> tuple[Machine, Plan]:
+    from rtx50_autoload.installer.goals import goals_for  # noqa: PLC0415
     from rtx50_autoload.installer.here import machine_here  # noqa: PLC0415
     from rtx50_autoload.installer.planner import make_plan  # noqa: PLC0415
 
-    machine, goals = machine_here(), goals_of(arguments)
-    return machine, make_plan(machine, goals) if goals else make_plan(machine)
+    machine = machine_here()
+    return machine, make_plan(machine, goals_for(arguments.wanted, arguments.build))
 
 
 def _end(document: dict[str, Any], arguments: argparse.Namespace, code: int) -> int:
