@@ -127,9 +127,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with small real packages of several versions."""
     folder = tmp_path_factory.mktemp("wheels")
     venv = rig.create_venv(tmp_path_factory.mktemp("downloads") / "venv", pip=True)
-    for release in fixing.WHEELS:
-        command = [str(venv.python), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), release]
-        rig.tool(command)
+    for releases in fixing.WHEELS:
+        rig.tool([str(venv.python), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), *releases])
     return folder
 
 

@@ -17,17 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DRIVER = rig.FAKES / "fixed_plan.py"
-#: Real packages, from the registry of the person who runs the tests.
+#: Real packages, from the registry of the person who runs the tests; in each row, one version of each.
 WHEELS = (
-    "six==1.15.0",
-    "six==1.16.0",
-    "idna==2.10",
-    "idna==3.4",
-    "urllib3==1.26.18",
-    "urllib3==2.2.1",
-    "requests==2.25.1",
-    "colorama==0.4.6",
-    "packaging==24.0",
+    ("six==1.15.0", "idna==2.10", "urllib3==1.26.18", "requests==2.25.1", "colorama==0.4.6", "packaging==24.0"),
+    ("six==1.16.0", "urllib3==2.2.1"),
 )
 #: What is installed before, beside this package and what it needs.
 BEFORE = ("six==1.15.0", "idna==2.10", "urllib3==1.26.18", "requests==2.25.1")

@@ -2,7 +2,7 @@
 
 The plan file may say more: `machine`, what is put in the place of what is true; `die_at`, `pause_at` and `spoil_at`,
 the number of the step before which this process is killed, waits for a line, or removes the file `spoil`;
-`ignore_broken`, that no requirement counts; `verify`, that doctor is really asked.
+`ignore_broken`, that no requirement counts; `way`, how files are kept; `verify`, that doctor is really asked.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import signal
 import sys
 import types
 
-from rtx50_autoload.installer import here, plan, shadow, verification
+from rtx50_autoload.installer import application, here, plan, shadow, verification
 
 document = json.loads(open(sys.argv[1], encoding="utf-8").read())  # noqa: PTH123, SIM115
 steps = tuple(
@@ -33,8 +33,10 @@ true_machine = here.machine_here
 here.machine_here = lambda: dataclasses.replace(true_machine(), **document.get("machine", {}))
 
 if document.get("ignore_broken"):
-    shadow.UvShadow.broken = lambda _: ()
+    shadow.UvShadow.broken = shadow.PipShadow.broken = lambda _: ()
 
+if "way" in document:
+    application.way_of_keeping = lambda *_: (document["way"], 1)
 if not document.get("verify"):
     verification.examine = lambda *_, **__: {}
 
