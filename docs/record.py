@@ -1,4 +1,4 @@
-"""Record what the commands print, for commands.md, doctor.md and errors.md: `python docs/record.py PATH_OF_A_VENV`.
+"""Record what the commands print, for the pages beside: `python docs/record.py PATH_OF_A_VENV`.
 
 The environment has to hold the package, torch 2.13.0 (CPU), xformers 0.0.35 and bitsandbytes 0.50.2. Nothing but its
 own settings is looked at: HOME is the folder that the environment lies in, and no variable of ours or of Python's is
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 RECORDED = Path(__file__).resolve().parent / "recorded"
+MACHINES = RECORDED.parent.parent / "tests" / "machines"
 SIMULATED = {"RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0"}
 COMMAND = "rtx50-autoload"
 
@@ -66,6 +67,7 @@ def main() -> None:
         "scan.txt": terminal(venv, "scan", "xformers", "--device", "12.0"),
         # The error and the machine that it comes from lie beside the records.
         "explain.txt": terminal(venv, "explain", "crash.txt", "--environment", "machine.json", folder=RECORDED),
+        "plan.txt": terminal(venv, "plan", "--machine", "desktop-5060-ti.toml", folder=MACHINES),
         "demo.txt": terminal(venv, "demo"),
         "demo.json": as_json(venv, "demo"),
         "switch.txt": "\n".join((terminal(venv, "disable"), terminal(venv, "status"), terminal(venv, "enable"))),

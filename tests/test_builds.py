@@ -246,8 +246,8 @@ def test_build_tools_that_are_missing_are_installed(ninja):
         ("flash-attn", (RTX_5090,), None, 32, 4),
         ("flash-attn", (RTX_5090,), None, None, 1),
         # Its nvcc compiles for both GPUs at a time, and no variable changes that.
-        ("xformers", (RTX_5090, RTX_4090), 16, 48, 4),
-        ("xformers", (RTX_5090,), 16, 48, 8),
+        ("sageattention", (RTX_5090, RTX_4090), 16, 48, 4),
+        ("sageattention", (RTX_5090,), 16, 48, 8),
     ],
 )
 def test_as_many_jobs_run_as_cores_and_memory_allow(package, gpus, cores, memory, jobs):
@@ -260,6 +260,14 @@ def test_too_little_memory_for_one_job_is_said():
     assert "add swap space" in step.why
 
 
+def test_what_has_to_be_in_path_is_said():
+    assert "activate the environment" in build_steps(machine(ninja=False), "flash-attn", CU128)[-1].why
+    assert "`git` has to be installed" in build_steps(machine(), "sageattention", CU128)[-1].why
+    (step,) = build_steps(machine(), "flash-attn", CU128)
+    assert "PATH" not in step.why
+    assert "git" not in step.why
+
+
 def test_time_is_estimated_where_something_is_known_of_it():
     def minutes(package, *gpus, cores=16):
         return build_steps(machine(*gpus, cores=cores), package, CU128)[-1].minutes
@@ -267,7 +275,8 @@ def test_time_is_estimated_where_something_is_known_of_it():
     assert minutes("flash-attn") == 13
     assert minutes("flash-attn", RTX_5090, RTX_4090) == 25
     assert minutes("flash-attn", cores=4) == 50
-    assert minutes("xformers") is None
+    assert minutes("xformers") == 1
+    assert minutes("sageattention") is None
 
 
 @pytest.mark.parametrize(

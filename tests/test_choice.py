@@ -207,8 +207,14 @@ def test_torchaudio_ends_with_2_11_and_goes_with_later_releases():
     assert chosen(machine(packages=packages)) == {"torch": "2.15.0+cu130", "torchaudio": "2.11.0+cu130"}
 
 
-def test_a_release_without_wheels_of_what_is_wanted_gives_way_to_one_with_them():
-    # torchaudio has no wheels for Python 3.15, and nothing can be done about that: it is said.
+def test_a_variant_without_torchaudio_gives_way_to_one_with_it():
+    packages = {"torch": "2.14.1+cu132"}
+    assert chosen(machine(packages=packages)) == {}
+    wanted = chosen(machine(packages=packages), Goal("run", "torchaudio"))
+    assert wanted == {"torch": "2.14.1+cu130", "torchaudio": "2.11.0+cu130"}
+
+
+def test_what_no_release_has_for_this_python_is_left_out_and_that_is_said():
     choice = choice_of(machine(python="3.15"), Goal("run", "torchaudio"))
     assert choice.torch == "2.15.0"
     assert [remark.package for remark in choice.left_out] == ["torchaudio"]
@@ -235,6 +241,14 @@ def test_on_windows_one_build_serves_both_and_is_taken():
     choice = choice_of(machine(GTX_1080_TI, RTX_5090, system="windows", packages={"torch": "2.11.0+cu128"}))
     assert (choice.torch, choice.variant) == ("2.8.0", "cu128")
     assert choice.leaves == ()
+
+
+def test_an_older_gpu_is_not_served_at_the_price_of_what_is_installed():
+    packages = {"torch": "2.11.0+cu128", "newcomer": package("1.0", "torch>=2.10")}
+    choice = choice_of(machine(GTX_1080_TI, RTX_5090, system="windows", packages=packages))
+    assert choice.pins == ()
+    assert choice.leaves == (GTX_1080_TI,)
+    assert "do not fit" in choice.reasons[-1]
 
 
 def test_a_pascal_alone_gets_the_last_variant_that_knows_it():
@@ -334,6 +348,27 @@ def test_a_flash_attn_that_says_nothing_fits_a_torch_that_stays_and_no_other():
 def test_a_torch_from_before_numpy_2_needs_an_older_numpy():
     packages = {"torch": "2.2.2+cu121", "numpy": "2.1.3"}
     assert chosen(machine(RTX_4090, driver="550.144.03", packages=packages)) == {"numpy": "1.26.4"}
+
+
+def test_what_is_known_to_go_wrong_is_said():
+    packages = {"torch": "2.9.1+cu128", "xformers": package("0.0.33.post2", "torch==2.9.1")}
+    (caution,) = choice_of(machine(packages=packages)).cautions
+    assert caution.startswith("xformers 0.0.33.post2: ")
+    assert "FlashAttention-3" in caution
+    assert choice_of(machine(RTX_4090, packages=packages)).cautions == ()
+
+
+def test_sageattention_needs_triton_which_nothing_requires_on_windows():
+    packages = {"torch": "2.9.1+cu130"}
+    goal = Goal("run", "sageattention")
+    assert chosen(machine(packages=packages), goal) == {"sageattention": "1.0.6"}
+    on_windows = machine(system="windows", packages=packages)
+    assert chosen(on_windows, goal) == {"triton-windows": "3.5.1.post24", "sageattention": "1.0.6"}
+
+
+def test_a_goal_that_nothing_is_known_of_is_named():
+    choice = choice_of(machine(packages={"torch": "2.9.1+cu130"}), Goal("run", "vllm"))
+    assert [remark.package for remark in choice.left_out] == ["vllm"]
 
 
 # Where there is nothing to choose

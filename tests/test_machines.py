@@ -63,3 +63,9 @@ def test_a_described_machine_gets_the_plan_that_is_right_for_it(file):
 def test_every_file_says_why_its_plan_is_right():
     assert len(MACHINES) >= 40
     assert all(file.read_text(encoding="utf-8").startswith("# ") for file in MACHINES)
+
+
+@pytest.mark.parametrize(("name", "code"), [("dgx-spark-gb10", "sm_120"), ("gtx-1080-ti-alone", "sm_60")])
+def test_what_to_look_for_is_the_code_that_the_gpu_runs(name, code):
+    (torch, _) = plan_for(described(MACHINES[0].with_name(f"{name}.toml"))).steps
+    assert torch.check.endswith(f"prints {code} among others.")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.installer.machine import Machine
     from rtx50_autoload.installer.plan import Goal
 
-__all__ = ["MachineFileError", "add_goal_arguments", "add_parser", "run"]
+__all__ = ["MachineFileError", "add_goal_arguments", "add_parser", "goals_of", "run"]
 
 _EXAMPLE: Final = 'a machine in TOML, such as: driver = "580.95.05", with [[gpu]] and [packages] (docs/plans.md)'
 
@@ -63,6 +63,13 @@ def add_goal_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def goals_of(arguments: argparse.Namespace) -> tuple[Goal, ...]:
+    """Give what the options say; where they say nothing, that torch has to run."""
+    from rtx50_autoload.installer.goals import goals_for  # noqa: PLC0415 - only where a plan is made
+
+    return goals_for(arguments.wanted, arguments.build)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Make a plan and print it on stdout.
 
@@ -75,12 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
     """
     # A command imports what it needs: the parser of every other command is built without these.
     from rtx50_autoload.cli.plan_console import show_plan  # noqa: PLC0415
-    from rtx50_autoload.installer.goals import goals_for  # noqa: PLC0415
     from rtx50_autoload.installer.here import machine_here  # noqa: PLC0415
     from rtx50_autoload.installer.planner import make_plan  # noqa: PLC0415
 
     _attend_to_facts(arguments.refresh_facts)
-    goals = goals_for(arguments.wanted, arguments.build)
+    goals = goals_of(arguments)
     if arguments.machine is None:
         machine = machine_here()
     else:

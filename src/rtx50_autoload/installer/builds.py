@@ -118,6 +118,12 @@ def _reasons(machine: Machine, recipe: BuildRecipe, aim: Aim, jobs: int, per_job
     ]
     if machine.memory and machine.memory < per_job:
         reasons.append("Even one job may need more memory than there is: add swap space, and close other programs.")
+    if not machine.ninja:
+        reasons.append(
+            "torch looks for ninja in PATH, and compiles one file after the other without it: activate the environment."
+        )
+    if " @ git+" in recipe.requirement:
+        reasons.append("Its sources come from Git, so `git` has to be installed.")
     if recipe.disk:
         reasons.append(f"It takes about {_gib(recipe.disk)} GiB of disk while it is built.")
     return reasons

@@ -11,6 +11,7 @@ from rtx50_autoload.installer import reasons
 from rtx50_autoload.installer.candidates import Candidate, Candidates
 from rtx50_autoload.installer.facts import platform_of
 from rtx50_autoload.installer.family import FAMILY, Pin, fits
+from rtx50_autoload.knowledge import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +55,8 @@ class Choice:
         download: bytes that torch and all that it requires would be fetched with, about; None where it is not known.
         installed: bytes that they take on the disk, about; None where it is not known.
         builds: what has to be built from source for this torch.
-        left_out: what was asked for or is installed, and has no build for this torch.
+        left_out: what was asked for or is installed, and has no build for this torch, or none that is known.
+        cautions: what is known to go wrong with what is installed or pinned, each in one sentence.
         conflicts: installed packages whose requirements the pins break.
 
     """
@@ -71,6 +73,7 @@ class Choice:
     installed: int | None = None
     builds: tuple[Remark, ...] = ()
     left_out: tuple[Remark, ...] = ()
+    cautions: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
 
 
@@ -110,6 +113,8 @@ def choose(machine: Machine, goals: Sequence[Goal], facts: Facts) -> Choice | No
     if platform is None or not gpus:
         return _hindrance(machine, platform)
     asked = {goal.package for goal in goals if goal.kind == "run"}
+    if "sageattention" in asked and platform == "windows-x86_64":
+        asked.add("triton-windows")
     wanted = tuple(name for name in FAMILY if name in asked or name in machine.packages)
     return _best(Candidates(machine, facts, platform, gpus, wanted), goals)
 
@@ -149,9 +154,13 @@ def _best(candidates: Candidates, goals: Sequence[Goal]) -> Choice | NoChoice:
         return _nothing_serves(candidates)
     if best is None or possible.newest > best.newest:
         return _driver_too_old(candidates, [each for each in elsewhere if _reach(each, gpus) == possible])
-    chosen = min(
-        (each for each in here if _reach(each, gpus) == best), key=lambda each: _cost(each, candidates, branch)
-    )
+    # Serving an older GPU beside is not worth breaking what is installed.
+    reaches = sorted({reach for each in here if (reach := _reach(each, gpus)).newest == best.newest}, reverse=True)
+    cheapest = [
+        min((each for each in here if _reach(each, gpus) == reach), key=lambda each: _cost(each, candidates, branch))
+        for reach in reaches
+    ]
+    chosen = next((each for each in cheapest if not each.conflicts), cheapest[0])
     return _choice(chosen, candidates, goals, branch)
 
 
@@ -211,11 +220,8 @@ def _choice(chosen: Candidate, candidates: Candidates, goals: Sequence[Goal], br
         download=size[0] if size else None,
         installed=size[1] if size else None,
         builds=tuple(_builds(chosen, goals)),
-        left_out=tuple(
-            Remark(name, None, f"No {name} is known for {reasons.named(setting)} and Python {setting.machine.python}.")
-            for name in chosen.missing
-            if name != "xformers"
-        ),
+        left_out=tuple(_left_out(chosen, goals)),
+        cautions=tuple(_cautions(chosen)),
         conflicts=chosen.conflicts,
     )
 
@@ -234,6 +240,28 @@ def _builds(chosen: Candidate, goals: Sequence[Goal]) -> Iterator[Remark]:
             yield Remark(name, sources[name], f"{name} {package} was not built for {reasons.named(setting)}.")
         elif name in sources and name in kinds and package is None:
             yield Remark(name, sources[name], f"PyPI has the source of {name} only.")
+
+
+def _left_out(chosen: Candidate, goals: Sequence[Goal]) -> Iterator[Remark]:
+    setting = chosen.setting
+    for name in chosen.missing:
+        if name != "xformers":
+            why = f"No {name} is known for {reasons.named(setting)} and Python {setting.machine.python}."
+            yield Remark(name, None, why)
+    known = {"torch", *FAMILY, *(row["package"] for row in setting.facts.tables["source-build"])}
+    for goal in goals:
+        if goal.kind == "run" and goal.package not in (*known, *setting.machine.packages):
+            yield Remark(goal.package, None, f"Nothing is known of {goal.package}; install it once torch is right.")
+
+
+def _cautions(chosen: Candidate) -> Iterator[str]:
+    versions = {name: package.version for name, package in chosen.setting.machine.packages.items()}
+    versions.update({pin.package: pin.version for pin in chosen.pins})
+    newest = max(gpu.capability for gpu in chosen.serves if gpu.capability)
+    for row in chosen.setting.facts.tables["known-bad"]:
+        version = versions.get(row["package"])
+        if version and within(version, row["version"]) and newest[0] >= row.get("capability", 0):
+            yield f"{row['package']} {version}: {row['what']}."
 
 
 def _driver_too_old(candidates: Candidates, possible: Sequence[Candidate]) -> NoChoice:

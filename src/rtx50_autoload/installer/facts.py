@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from packaging.version import InvalidVersion, Version
 
@@ -37,6 +38,11 @@ class Index:
     own_driver: int
     offered: Offered
     url: str
+
+    @property
+    def host(self) -> str:
+        """Where its files come from."""
+        return urlsplit(self.url).hostname or ""
 
 
 @dataclass(frozen=True, slots=True)

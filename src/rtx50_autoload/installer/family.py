@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FAMILY", "Pin", "Setting", "fits", "wheel"]
 
 #: What is exchanged together with torch, in the order in which it is named.
-FAMILY: Final = ("torchvision", "torchaudio", "triton", "triton-windows", "xformers", "bitsandbytes")
+FAMILY: Final = ("torchvision", "torchaudio", "triton", "triton-windows", "xformers", "bitsandbytes", "sageattention")
 # flash_attn-2.7.2.post1+cu12torch2.5cxx11abiFALSE-cp310-cp310-linux_x86_64.whl
 _BUILT_FOR: Final = re.compile(r"torch(\d+\.\d+)")
 #: From this release on, all of the family is built for CUDA on aarch64.
@@ -76,6 +76,9 @@ def wheel(package: str, setting: Setting) -> Pin | None:
     release = setting.release
     if package == "bitsandbytes":
         return _bitsandbytes(setting)
+    for row in setting.facts.tables["universal"]:
+        if row["package"] == package:
+            return Pin(package, row["version"])
     if release is None:
         return None
     if package == "xformers":

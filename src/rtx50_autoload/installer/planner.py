@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from rtx50_autoload.errors import UsageError
 from rtx50_autoload.installer.builds import build_steps
 from rtx50_autoload.installer.choice import Choice, NoChoice, choose
-from rtx50_autoload.installer.facts import load_facts
+from rtx50_autoload.installer.facts import load_facts, platform_of
 from rtx50_autoload.installer.family import FAMILY
 from rtx50_autoload.installer.goals import DEFAULT_GOALS
 from rtx50_autoload.installer.plan import Plan, Step, Unsolved
@@ -26,6 +26,7 @@ from rtx50_autoload.installer.steps import ENVIRONMENT, Steps, gpu_names, listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtx50_autoload.capability import Capability
     from rtx50_autoload.installer.facts import Facts
     from rtx50_autoload.installer.family import Pin
     from rtx50_autoload.installer.machine import Machine
@@ -71,6 +72,8 @@ class _Planner:
         self.steps: list[Step] = []
         self.unsolved: list[Unsolved] = []
         self.conflicts: tuple[Conflict, ...] = ()
+        #: What is wanted and cannot be had.
+        self.unreached: set[str] = set()
 
     def plan(self) -> Plan:
         chosen = self._choose()
@@ -82,7 +85,8 @@ class _Planner:
             served = gpu_names(chosen.serves)
         if self.steps:
             self.steps.append(Steps(self.machine).check())
-        outcome: Outcome = "steps" if self.steps else "impossible" if isinstance(chosen, NoChoice) else "nothing"
+        is_hopeless = isinstance(chosen, NoChoice) or self.unreached.intersection(goal.package for goal in self.goals)
+        outcome: Outcome = "steps" if self.steps else "impossible" if is_hopeless else "nothing"
         return Plan(
             goals=self.goals,
             outcome=outcome,
@@ -165,21 +169,43 @@ class _Planner:
 
     def _mend(self, chosen: Choice) -> None:
         steps = Steps(self.machine)
+        if (chosen.pins or chosen.builds) and self._lacks_pip():
+            self.steps.append(steps.pip())
         for together, group in groupby(chosen.pins, key=lambda pin: self._comes_with_torch(pin, chosen)):
             pins = tuple(group)
-            self.steps += [steps.torch(chosen, pins)] if together else [steps.library(chosen, pin) for pin in pins]
+            if together:
+                self.steps.append(steps.torch(chosen, pins, self._code(chosen)))
+            else:
+                self.steps += [steps.library(chosen, pin) for pin in pins]
         for remark in chosen.builds:
             built = build_steps(self.machine, remark.package, (chosen.torch, chosen.variant))
             if isinstance(built, Unsolved):
                 self.unsolved.append(built)
+                self.unreached.add(remark.package)
             else:
                 self._add_build(remark.package, built)
-        self.conflicts = tuple(conflict for conflict in chosen.conflicts if self._is_new(conflict))
-        if chosen.leaves:
-            self.unsolved.append(steps.left_out(chosen))
         for remark in chosen.left_out:
             words = {"package": remark.package, "why": remark.why}
             self.unsolved.append(steps.unsolved("library-left-out", words))
+            self.unreached.add(remark.package)
+        if chosen.leaves:
+            self.unsolved.append(steps.left_out(chosen))
+        self.unsolved += [steps.unsolved("known-trouble", {"caution": caution}) for caution in chosen.cautions]
+        if any(pin.package == "torch" for pin in chosen.pins) and steps.lacks_space(chosen):
+            self.unsolved.append(steps.space(chosen))
+        self.conflicts = tuple(conflict for conflict in chosen.conflicts if self._is_new(conflict))
+
+    def _lacks_pip(self) -> bool:
+        """Tell whether pip would be used and is known to be missing: where we are installed, all packages are known."""
+        packages = self.machine.packages
+        return self.machine.installer == "pip" and "rtx50-autoload" in packages and "pip" not in packages
+
+    def _code(self, chosen: Choice) -> Capability | None:
+        """Give the code in the chosen torch that the first of the GPUs runs."""
+        platform = platform_of(self.machine)
+        held = self.facts.capabilities(chosen.variant, chosen.torch, platform) if platform and chosen.variant else None
+        gpu = next((gpu.capability for gpu in chosen.serves if gpu.capability), None)
+        return max((code for code in held or () if gpu and code[0] == gpu[0] and code <= gpu), default=None)
 
     def _add_build(self, package: str, steps: Sequence[Step]) -> None:
         """Add the steps of a build, without prerequisites that another one has had already."""

@@ -70,7 +70,8 @@ def _release(setting: Setting, candidates: Candidates) -> str:
 
 def _left(gpu: Gpu, candidates: Candidates) -> str:
     if candidates.one_build_for_all():
-        return f"{_kind(gpu)} is not served: the builds for all GPUs here do not fit this driver or this Python."
+        hindrance = "the driver, the Python or what is installed"
+        return f"{_kind(gpu)} is not served: the builds for all GPUs here do not fit {hindrance}."
     return (
         f"{_kind(gpu)} is not served: no build of torch holds code for all GPUs of this machine. Give it an "
         "environment of its own, and choose with CUDA_VISIBLE_DEVICES which GPU a program sees."

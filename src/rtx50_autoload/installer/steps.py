@@ -13,6 +13,7 @@ from rtx50_autoload.installer.texts import texts_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rtx50_autoload.capability import Capability
     from rtx50_autoload.diagnosis.situation import Gpu
     from rtx50_autoload.installer.choice import Choice
     from rtx50_autoload.installer.family import Pin
@@ -83,6 +84,10 @@ class Steps:
             facts=("other-python",) if is_other else (),
         )
 
+    def pip(self) -> Step:
+        """Install pip."""
+        return self._step("install-pip", {"ensure_pip": self._python("-m", "ensurepip")})
+
     def remove_hiding_torch(self) -> Step:
         """Remove the torch that hides another one."""
         before, after = self.machine.packages["torch"], self.machine.hidden["torch"]
@@ -106,29 +111,31 @@ class Steps:
         }
         return replace(self._step("remove-second-torch", words), changes=changes)
 
-    def torch(self, choice: Choice, pins: Sequence[Pin]) -> Step:
+    def torch(self, choice: Choice, pins: Sequence[Pin], code: Capability | None) -> Step:
         """Exchange torch and what is compiled for it, in one command and from one index.
 
         Args:
             choice: what is chosen, and why.
             pins: those of the choice that come from its index.
+            code: what of the code in it the first GPU runs, 12.0 for a GPU of 12.1.
 
         """
         assert choice.index  # noqa: S101 - there are no pins without one
         reasons = choice.reasons[: len(choice.reasons) - len(choice.leaves)]
-        capability = next((gpu.capability for gpu in choice.serves if gpu.capability), None)
         words = {
             "installs": listed([f"{pin.package} {pin.version}" for pin in pins]),
             "torch": choice.torch,
             "cuda": _cuda(choice),
             "reason": " ".join(reasons),
-            "arch": f"sm_{capability[0]}{capability[1]}" if capability else "the architecture of your GPU",
+            "arch": f"sm_{code[0]}{code[1]}" if code else "the architecture of your GPU",
             "torch_check": self._python("-c", _SHOW_CODE),
         }
         command = pip_command(
             self.machine, "install", *(f"{pin.package}=={pin.exact}" for pin in pins), "--index-url", choice.index
         )
-        return self._install("install-torch", words, command, pins, ("single",) if len(pins) == 1 else ())
+        step = self._install("install-torch", words, command, pins, ("single",) if len(pins) == 1 else ())
+        # Of torch with all that it requires; next to it, the others are small.
+        return replace(step, download=choice.download if pins[0].package == "torch" else None)
 
     def library(self, choice: Choice, pin: Pin) -> Step:
         """Exchange one package on top of torch, held to that torch."""
@@ -170,6 +177,19 @@ class Steps:
         numbers = [str(at) for at, gpu in enumerate(self.machine.gpus) if gpu in choice.serves]
         words["visible"] = f"CUDA_VISIBLE_DEVICES={','.join(numbers)}"
         return self.unsolved("gpu-left-out", words)
+
+    def lacks_space(self, choice: Choice) -> bool:
+        """Tell whether torch is known not to fit on the disk, packed and unpacked."""
+        free = self.machine.free_disk
+        return free is not None and free < (choice.download or 0) + (choice.installed or 0)
+
+    def space(self, choice: Choice) -> Unsolved:
+        """Say how much space torch takes."""
+        sizes = {"free": self.machine.free_disk, "installed": choice.installed, "download": choice.download}
+        return self.unsolved(
+            "disk-too-small",
+            {"torch": choice.torch, **{name: f"{(size or 0) / 2**30:.1f}" for name, size in sizes.items()}},
+        )
 
     def _install(
         self, texts: str, words: Mapping[str, str], command: Command, pins: Sequence[Pin], facts: Sequence[str]

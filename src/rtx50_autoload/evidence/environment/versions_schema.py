@@ -68,6 +68,7 @@ _VERSIONS: Final = _text("a range such as >=2.10,<2.12", rf"{_RANGE}(?:,{_RANGE}
 _VARIANT: Final = _text("a variant such as cu128", r"cu\d{2,3}")
 _PACKAGE: Final = _text("a normalised name such as flash-attn", r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _PYTHON: Final = _text("a Python such as 3.12 or 3.13t", r"3\.\d{1,2}t?")
+_MAJOR: Final = _number("a number such as 12", 1, 99)
 _BRANCH: Final = _number("a driver branch such as 570", 300, 2000)
 _BYTES: Final = _number("a number of bytes", 1, 10**12)
 _URL: Final = _text(
@@ -84,7 +85,7 @@ _PYPI: Final = _Form(
 
 #: Every table is a list of rows, and none may be missing.
 _TABLES: Final[Mapping[str, Mapping[str, _Form]]] = {
-    "minimum": {"capability": _number("a number such as 12", 1, 99), "driver": _BRANCH, "cuda": _PAIR, "triton": _PAIR},
+    "minimum": {"capability": _MAJOR, "driver": _BRANCH, "cuda": _PAIR, "triton": _PAIR},
     "runtime": {"cuda": _number("a number such as 13", 8, 99), "driver": _BRANCH},
     "index": {
         "variant": _VARIANT,
@@ -135,7 +136,8 @@ _TABLES: Final[Mapping[str, Mapping[str, _Form]]] = {
         "platforms": _list(_one_of(*_PLATFORMS)),
     },
     "source-build": {"package": _PACKAGE, "version": _RELEASE, "first": _RELEASE, "cuda": _PAIR},
-    "known-bad": {"package": _PACKAGE, "version": _VERSIONS, "with": _SAID, "what": _SAID},
+    "known-bad": {"package": _PACKAGE, "version": _VERSIONS, "capability": ~_MAJOR, "what": _SAID},
+    "universal": {"package": _PACKAGE, "version": _RELEASE},
     "numpy": {"torch": _VERSIONS, "numpy": _VERSIONS, "last": _RELEASE},
     "toolkit": {"oldest": _CAPABILITY, "first": _PAIR, "last": ~_PAIR},
 }
