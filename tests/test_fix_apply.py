@@ -159,6 +159,19 @@ def test_a_step_by_hand_ends_it_and_comes_before_all_that_follows(uv_bench):
     assert (uv_bench.version("six"), uv_bench.version("colorama")) == ("1.16.0", None)
 
 
+def test_a_step_may_run_code_of_the_plan_and_the_way_back_removes_what_it_has_added(uv_bench):
+    before = hashes(uv_bench.venv.root)
+    code = "import pathlib, six; pathlib.Path(six.__file__).with_name('six-link').symlink_to('six.py')"
+    step = uv_bench.step(uv_bench.command("install", "six==1.16.0"), [str(uv_bench.venv.python), "-c", code])
+    uv_bench.plan(step)
+    applied = uv_bench.json("--apply", "--yes")
+    assert applied["fix"]["status"] == "done", applied
+    assert (uv_bench.venv.site_packages / "six-link").is_symlink()
+    assert uv_bench.fix("--undo", "--yes").returncode == 0
+    assert not (uv_bench.venv.site_packages / "six-link").is_symlink()
+    assert hashes(uv_bench.venv.root) == before
+
+
 def test_where_a_person_has_to_begin_nothing_is_changed(uv_bench):
     uv_bench.plan(uv_bench.step(by_hand=["Restart the computer."]), uv_bench.install("six==1.16.0"))
     result = uv_bench.fix("--apply", "--yes")
@@ -167,7 +180,8 @@ def test_where_a_person_has_to_begin_nothing_is_changed(uv_bench):
     assert uv_bench.is_as_before()
 
 
-def test_variables_that_lead_elsewhere_lead_nowhere(bench, tmp_path):
+def test_variables_that_lead_elsewhere_lead_nowhere(make_bench, tmp_path):
+    bench = make_bench("pip")
     elsewhere = {"PIP_TARGET": str(tmp_path / "t"), "PIP_PREFIX": str(tmp_path / "p"), "UV_TARGET": str(tmp_path / "u")}
     bench.plan(bench.install("six==1.16.0"))
     applied = bench.json("--apply", "--yes", env={**elsewhere, "PIP_USER": "1", "UV_SYSTEM_PYTHON": "1"})

@@ -22,6 +22,8 @@ PIP = (PYTHON, "-m", "pip")
         (*PIP, "install", "--force-reinstall", "--no-deps", "--prefer-binary", "torch==2.11.0"),
         (*PIP, "uninstall", "-y", "torch"),
         (*PIP, "cache", "purge"),
+        (PYTHON, "-c", "print(1)"),
+        (PYTHON, "-m", "rtx50_autoload", "check-build", "flash-attn", "--device", "12.0"),
     ],
 )
 def test_commands_for_this_environment_are_run_as_they_are(words):
@@ -42,6 +44,8 @@ def test_commands_for_this_environment_are_run_as_they_are(words):
         (*PIP, "install", "--break-system-packages", "torch"),
         (*PIP, "download", "torch"),
         ("/usr/bin/python3", "-m", "pip", "install", "torch"),
+        ("/usr/bin/python3", "-c", "print(1)"),
+        (PYTHON, "setup.py", "install"),
         ("pip", "install", "torch"),
         ("rm", "-rf", "/"),
         ("sudo", "apt", "install", "nvidia-driver-580-open"),

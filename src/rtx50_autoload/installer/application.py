@@ -21,7 +21,7 @@ from .freezing import freeze
 from .journal import CommandEntry, Journal, StepEntry
 from .resolution import automatic_steps, resolve, steps_to_do
 from .running import run_command
-from .saved_state import forget_files, save, way_of_keeping
+from .saved_state import forget_files, listed, save, way_of_keeping
 from .state_folder import exclusive, folder_of, new_folder
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Preparation:
     """What is known before anything is touched.
 
     Attributes:
-        left: the steps behind the first one that a person has to do by hand, that one included.
+        left: the first step that a person has to do by hand, and all that follow.
         way: how the files of the packages that change will be kept.
         kept_bytes: how much room that takes.
 
@@ -84,8 +84,7 @@ def prepare(plan: Plan, machine: Machine, environment: Environment) -> Preparati
     if any(command.tool == "pip" for step in resolution.steps for command in step.commands):
         _refuse_redirected_pip(environment)
     way, size = way_of_keeping(environment, resolution.touched, folder_of(environment))
-    done = len(steps) - bool(steps and steps[-1].by_hand)
-    return Preparation(plan, environment, resolution, steps_to_do(plan)[done:], way, size)
+    return Preparation(plan, environment, resolution, steps_to_do(plan)[len(steps) :], way, size)
 
 
 def apply(preparation: Preparation, spectator: Spectator) -> Journal:
@@ -135,8 +134,11 @@ def _run_steps(story: Journal, preparation: Preparation, spectator: Spectator) -
             for index, command in enumerate(each.commands):
                 log = story.folder / f"step-{number}-{index + 1}.log"
                 arguments = _held_to(each.pins[index], command, preparation.environment, log.with_suffix(".pins"))
+                there = set() if command.tool else set(listed(preparation.environment))
                 if not _run(story, entry.commands[index], arguments, command, log, spectator):
                     return
+                if not command.tool:
+                    story.added += sorted(set(listed(preparation.environment)) - there)
                 story.expected = _seen(story.expected, preparation.environment)
                 elsewhere = _not_here(each.pins[index], preparation.environment)
                 if elsewhere:
@@ -225,7 +227,7 @@ def _seen(expected: dict[str, list[str | None]], environment: Environment) -> di
 
 
 def _entry(resolved: ResolvedStep) -> StepEntry:
-    commands = [CommandEntry([*command.program, command.verb, *command.arguments]) for command in resolved.commands]
+    commands = [CommandEntry(list(command.arguments)) for command in resolved.step.commands]
     return StepEntry(resolved.step.id, resolved.step.what, commands)
 
 

@@ -1,4 +1,4 @@
-"""The commands of pip and uv that a plan may hold: what they do, and whether they stay in the environment."""
+"""The commands that a plan may hold: what they do, and whether they stay in the environment."""
 
 from __future__ import annotations
 
@@ -35,28 +35,33 @@ _ELSEWHERE: Final = (
 )
 #: Options of pip and uv that begin like one of those and are none.
 _HARMLESS: Final = ("--pre", "--python-version", "--python-platform", "--prefer-binary", "--root-user-action")
-_VERBS: Final = {"install", "uninstall", "cache"}
+_CACHE: Final = "cache"
+_VERBS: Final = {"install", "uninstall", _CACHE}
+#: The verb of what is not pip or uv: the environment's own Python, with code of the plan or a command of ours.
+_RUN: Final = "run"
 
 
 @dataclass(frozen=True, slots=True)
 class InstallerCommand:
-    """One command of pip or uv.
+    """One command of a plan.
 
     Attributes:
+        tool: None for one that is neither of pip nor of uv.
         program: what stands before the verb: the interpreter with ``-m pip``, or uv with ``pip``.
+        verb: ``run`` for one that is neither of pip nor of uv; it is no word of the command then.
         arguments: what stands behind the verb, without the interpreter that uv is told.
 
     """
 
-    tool: Installer
+    tool: Installer | None
     program: tuple[str, ...]
     verb: str
     arguments: tuple[str, ...]
     environ: Mapping[str, str]
 
     @property
-    def needs_what_is_there(self) -> bool:
-        """Whether packages are built with what is installed, so that it can be tried only when its turn comes."""
+    def builds_with_what_is_there(self) -> bool:
+        """Whether packages are built with what is installed by then, so that it cannot be tried beforehand."""
         return "--no-build-isolation" in self.arguments
 
     @property
@@ -72,7 +77,9 @@ class InstallerCommand:
             more: further arguments.
 
         """
-        if self.tool == "pip" or self.verb == "cache":
+        if self.tool is None:
+            return [*self.program, *self.arguments]
+        if self.tool == "pip" or self.verb == _CACHE:
             return [*self.program, self.verb, *self.arguments, *more]
         return [*self.program, self.verb, "--python", str(python), *self.arguments, *more]
 
@@ -87,35 +94,37 @@ def read_command(command: Command, environment: Environment) -> InstallerCommand
     """Read a command of a plan.
 
     Raises:
-        NotAllowedError: it is none of pip or uv, or it would change something else than this environment.
+        NotAllowedError: it is none that is run here, or it would change something else than this environment.
 
     """
-    words = command.arguments
-    shown = " ".join(words)
-    if Path(words[0]).stem.lower() == "uv" and words[1:2] == ("pip",):
-        uv = words[0] if Path(words[0]).is_absolute() else find_uv()
-        if uv is None:
-            raise NotAllowedError(f"uv is not installed here, so this cannot be run: {shown}")
-        python, arguments = _without_python(words[3:])
-        if python is None and words[2] != "cache":
-            raise NotAllowedError(f"this does not name the Python that it is for: {shown}")
-        found = InstallerCommand("uv", (uv, "pip"), words[2], arguments, command.environ)
-    elif Path(words[0]).stem.lower() == "uv" and words[1:2] == ("cache",):
-        uv = find_uv() or words[0]
-        return InstallerCommand("uv", (uv,), "cache", tuple(words[2:]), command.environ)
-    elif words[1:3] == ("-m", "pip"):
-        python = words[0]
-        found = InstallerCommand("pip", tuple(words[:3]), words[3], tuple(words[4:]), command.environ)
-    else:
-        raise NotAllowedError(f"only pip and uv are run here, so this is for you to run: {shown}")
-    if found.verb not in _VERBS:
+    shown = " ".join(command.arguments)
+    python, found = _read(command, shown)
+    if found.tool and found.verb not in _VERBS:
         raise NotAllowedError(f"this neither installs nor removes packages: {shown}")
-    if python is not None and not _is_same(python, environment.executable):
+    if found.verb != _CACHE and (python is None or not _is_same(python, environment.executable)):
         raise NotAllowedError(f"this is for another Python than {environment.executable}: {shown}")
-    for argument in found.arguments:
+    for argument in found.arguments if found.tool else ():
         if _leads_elsewhere(argument):
             raise NotAllowedError(f"{argument} would install outside of this environment: {shown}")
     return found
+
+
+def _read(command: Command, shown: str) -> tuple[str | None, InstallerCommand]:
+    """Give the Python that a command is for, and what it does."""
+    words, environ = command.arguments, command.environ
+    if Path(words[0]).stem.lower() == "uv" and words[1:2] in {("pip",), ("cache",)}:
+        uv = words[0] if Path(words[0]).is_absolute() else find_uv()
+        if uv is None:
+            raise NotAllowedError(f"uv is not installed here, so this cannot be run: {shown}")
+        if words[1] == _CACHE:
+            return None, InstallerCommand("uv", (uv,), _CACHE, words[2:], environ)
+        python, arguments = _without_python(words[3:])
+        return python, InstallerCommand("uv", (uv, "pip"), words[2], arguments, environ)
+    if words[1:3] == ("-m", "pip"):
+        return words[0], InstallerCommand("pip", words[:3], words[3], words[4:], environ)
+    if words[1:2] == ("-c",) or words[1:3] == ("-m", "rtx50_autoload"):
+        return words[0], InstallerCommand(None, words[:1], _RUN, words[1:], environ)
+    raise NotAllowedError(f"only pip and uv are run here, so this is for you to run: {shown}")
 
 
 def _without_python(words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:

@@ -59,6 +59,7 @@ class Journal:
         folder: where it and all that belongs to it is kept.
         steps: those that are run.
         expected: by package, the versions that this fix may have left there; None stands for not installed.
+        added: files that commands other than pip's and uv's have added, from the environment's folder.
 
     """
 
@@ -70,6 +71,7 @@ class Journal:
     goals: list[str] = field(default_factory=list)
     steps: list[StepEntry] = field(default_factory=list)
     expected: dict[str, list[str | None]] = field(default_factory=dict)
+    added: list[str] = field(default_factory=list)
     program: str = __version__
 
     @classmethod

@@ -6,12 +6,13 @@ import importlib.metadata
 import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.evidence.installed import normalised
 
-from .errors import FixError, NotAllowedError
+from .errors import NotAllowedError
 from .installer_commands import find_uv, read_command
 from .plan import Change
 from .shadow import PipShadow, UvShadow
@@ -36,7 +37,7 @@ class ResolvedStep:
 
     Attributes:
         step: as it is planned.
-        commands: of pip or uv.
+        commands: as they are run, but for the pins.
         pins: for each command, the versions that it is held to, ``"torch==2.11.0"``.
 
     """
@@ -53,7 +54,7 @@ class Resolution:
     Attributes:
         steps: those that can be run, in their order.
         changes: what they change, by package.
-        touched: the packages that are replaced or removed, also by the same version.
+        touched: the packages that are or may be replaced or removed, also by the same version.
         broken: in the tool's words, each requirement of an installed package that is met now and would not be then.
         unknown: for each command that could not be tried beforehand, why.
 
@@ -83,15 +84,8 @@ def steps_to_do(plan: Plan) -> tuple[Step, ...]:
 
 
 def automatic_steps(plan: Plan) -> tuple[Step, ...]:
-    """Give the steps that are run: those before the first one that a person has to do, or to complete, by hand."""
-    steps: list[Step] = []
-    for step in steps_to_do(plan):
-        if not step.commands:
-            break
-        steps.append(step)
-        if step.by_hand:
-            break
-    return tuple(steps)
+    """Give the steps that are run: those before the first one of which a person has to do something by hand."""
+    return tuple(takewhile(lambda step: step.commands and not step.by_hand, steps_to_do(plan)))
 
 
 def resolve(steps: Sequence[Step], environment: Environment) -> Resolution:
@@ -110,7 +104,7 @@ def resolve(steps: Sequence[Step], environment: Environment) -> Resolution:
         before, already_broken = shadow.versions(), set(shadow.broken())
         trial = _Trial(shadow)
         resolved = [
-            ResolvedStep(step, tuple(each), tuple(trial.try_command(command) for command in each))
+            ResolvedStep(step, tuple(each), tuple(trial.try_command(command, step) for command in each))
             for step, each in zip(steps, commands, strict=True)
         ]
         after = shadow.versions()
@@ -120,7 +114,7 @@ def resolve(steps: Sequence[Step], environment: Environment) -> Resolution:
     return Resolution(
         tuple(resolved),
         tuple(change for change in changes if change.before != change.after),
-        tuple(sorted(trial.touched & set(before))),
+        tuple(sorted(trial.touched)),
         tuple(broken),
         tuple(trial.unknown),
     )
@@ -131,30 +125,25 @@ class _Trial:
 
     def __init__(self, shadow: Shadow) -> None:
         self._shadow = shadow
-        self._is_first = True
         self.touched: set[str] = set()
         self.unknown: list[str] = []
 
-    def try_command(self, command: InstallerCommand) -> tuple[str, ...]:
+    def try_command(self, command: InstallerCommand, step: Step) -> tuple[str, ...]:
         """Change the shadow as the command would change the environment, and give what it is held to."""
         installs: tuple[Install, ...] = ()
         if command.verb == "uninstall":
             for name in map(normalised, command.names):
                 self.touched.add(name)
                 self._shadow.remove(name)
+        elif command.builds_with_what_is_there:
+            names = [normalised(change.package) for change in step.changes]
+            self.touched.update(names)
+            self.unknown.append(f"{', '.join(names)}: built here with what is installed, so it is not tried beforehand")
         elif command.verb == "install":
-            try:
-                installs = self._shadow.would_install(command)
-            except FixError as error:
-                if self._is_first or not command.needs_what_is_there:
-                    raise
-                self.unknown.append(
-                    f"{' '.join(command.names)} is built with what the steps before it install: {error}"
-                )
+            installs = self._shadow.would_install(command)
             for install in installs:
                 self.touched.add(install.name)
                 self._shadow.add(install)
-        self._is_first = False
         return tuple(f"{each.name}=={each.version}" for each in installs if not each.is_direct)
 
 
@@ -169,7 +158,7 @@ def _refuse_outside(command: InstallerCommand, environment: Environment) -> None
 
 
 def _shadow(folder: Path, commands: Sequence[Sequence[InstallerCommand]], environment: Environment) -> Shadow:
-    tools = {command.tool for each in commands for command in each}
+    tools = {command.tool for each in commands for command in each if command.tool}
     uv = find_uv()
     if tools == {"uv"} and uv:
         return UvShadow(folder, environment.executable, uv)

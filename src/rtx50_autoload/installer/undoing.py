@@ -191,7 +191,7 @@ def undo(undoing: Undoing, environment: Environment, *, by_hand_too: bool = Fals
         story.status = "undoing"
         _write(story)
         failures = [*_restore_all(names, state, environment)]
-        for path in undoing.aside:
+        for path in (*undoing.aside, *story.added):
             _move_aside(environment.prefix / path, story.folder / "aside" / path)
         missing = _missing(names, state, environment)
         if missing:
@@ -349,6 +349,7 @@ def _left_over(story: Journal, state: SavedState, environment: Environment) -> I
 def _move_aside(path: Path, target: Path) -> None:
     with contextlib.suppress(OSError):
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
         shutil.move(path, target)
         parent = path.parent
         while not any(parent.iterdir()):
