@@ -110,6 +110,18 @@ def test_a_nightly_that_does_not_serve_is_left_to_its_owner():
     assert refused(machine(packages={"torch": "2.12.0.dev20260301+cu126"})).kind == "torch"
 
 
+def test_a_nightly_that_the_driver_does_not_carry_needs_another_driver():
+    hindrance = refused(machine(driver="570.124.06", packages={"torch": "2.16.0.dev20261120+cu130"}))
+    assert (hindrance.kind, hindrance.driver) == ("driver", 580)
+
+
+def test_a_nightly_stays_where_a_release_would_serve_an_older_gpu_beside():
+    where = machine(GTX_1080_TI, RTX_5090, system="windows", packages={"torch": "2.12.0.dev20260301+cu128"})
+    choice = choice_of(where)
+    assert choice.pins == ()
+    assert choice.leaves == (GTX_1080_TI,)
+
+
 # The release stays, the variant changes
 
 
@@ -336,6 +348,12 @@ def test_a_flash_attn_for_another_torch_is_built_again():
     )
     packages = {"torch": "2.9.1+cu128", "flash-attn": package("2.7.2.post1", "torch", origin=origin)}
     assert [remark.package for remark in choice_of(machine(packages=packages)).builds] == ["flash-attn"]
+
+
+def test_a_flash_attn_from_before_the_rtx_50_series_is_built_again():
+    packages = {"torch": "2.8.0+cu128", "flash-attn": package("2.6.3", "torch")}
+    assert [remark.package for remark in choice_of(machine(packages=packages)).builds] == ["flash-attn"]
+    assert choice_of(machine(RTX_4090, packages=packages)).builds == ()
 
 
 def test_a_flash_attn_that_says_nothing_fits_a_torch_that_stays_and_no_other():

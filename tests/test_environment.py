@@ -25,7 +25,7 @@ GIB = 2**30
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(host.shutil, "disk_usage", lambda _: SimpleNamespace(free=100 * GIB))
-    monkeypatch.setattr(host, "_processors", lambda: 4)
+    monkeypatch.setattr(host, "processors", lambda: 4)
     return Machine(tmp_path)
 
 

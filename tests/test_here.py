@@ -145,6 +145,13 @@ def test_of_two_torches_the_one_that_is_imported_comes_first(machine, tmp_path):
     assert str(seen.hidden["torch"]) == "2.9.1+cu128"
 
 
+@pytest.mark.parametrize(("text", "built"), [('{"version": {"cuda": 1208}}', "0.0.35+cu128"), ("{}", "0.0.35")])
+def test_xformers_says_beside_its_library_what_it_was_built_for(machine, text, built):
+    machine.install("xformers", "0.0.35")
+    machine.write(machine.site / "xformers" / "cpp_lib.json", text)
+    assert str(found(machine).packages["xformers"]) == built
+
+
 def test_a_containers_limit_of_memory_counts(machine):
     machine.system("/proc/meminfo", "MemTotal:       65536000 kB\n")
     machine.system("/sys/fs/cgroup/memory.max", "8589934592\n")

@@ -65,6 +65,13 @@ def test_every_file_says_why_its_plan_is_right():
     assert all(file.read_text(encoding="utf-8").startswith("# ") for file in MACHINES)
 
 
+def test_the_same_version_in_another_build_is_not_taken_for_what_is_there_and_torch_is_left_alone():
+    (step, _) = plan_for(described(MACHINES[0].with_name("xformers-for-another-cuda.toml"))).steps
+    words = step.commands[0].arguments
+    assert {"--force-reinstall", "--no-deps"} <= set(words)
+    assert not any(word.startswith("torch") for word in words)
+
+
 @pytest.mark.parametrize(("name", "code"), [("dgx-spark-gb10", "sm_120"), ("gtx-1080-ti-alone", "sm_60")])
 def test_what_to_look_for_is_the_code_that_the_gpu_runs(name, code):
     (torch, _) = plan_for(described(MACHINES[0].with_name(f"{name}.toml"))).steps

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from rtx50_autoload.evidence.environment.topic import BLACKWELL
 from rtx50_autoload.evidence.environment.torch_builds import driver_branch
-from rtx50_autoload.installer import reasons
+from rtx50_autoload.installer import reasons, remarks
 from rtx50_autoload.installer.candidates import Candidate, Candidates
 from rtx50_autoload.installer.facts import platform_of
-from rtx50_autoload.installer.family import FAMILY, Pin, fits
-from rtx50_autoload.knowledge import within
+from rtx50_autoload.installer.family import FAMILY, Pin
+from rtx50_autoload.installer.hindrances import (
+    NoChoice,
+    NoChoiceKind,
+    driver_too_old,
+    left_alone,
+    no_place_for_cuda,
+    nothing_serves,
+)
+from rtx50_autoload.installer.remarks import Remark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from rtx50_autoload.diagnosis.situation import Gpu
-    from rtx50_autoload.installer.facts import Facts, Platform
+    from rtx50_autoload.installer.facts import Facts
     from rtx50_autoload.installer.machine import Machine
     from rtx50_autoload.installer.plan import Conflict, Goal
 
 __all__ = ["Choice", "NoChoice", "NoChoiceKind", "Remark", "choose"]
-
-#: `gpu`: none is known. `vendor`: none of NVIDIA's. `system`: no CUDA there. `python`: no wheels for it. `driver`: it
-#: is too old for every build. `capability`: no build has code for the GPU. `torch`: what is installed is left alone.
-NoChoiceKind: TypeAlias = Literal["gpu", "vendor", "system", "python", "driver", "capability", "torch"]
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """A package that needs something else than a wheel, and why."""
-
-    package: str
-    #: The version that would be built, where one is known.
-    version: str | None
-    #: In one sentence.
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +70,6 @@ class Choice:
     conflicts: tuple[Conflict, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NoChoice:
-    """No torch serves the machine as it is.
-
-    Attributes:
-        why: in one sentence.
-        next: what a person can do about it.
-        driver: the oldest branch with which there would be a choice, where the driver is what hinders.
-        pythons: those for which there would be wheels, where Python is what hinders; the newest last.
-
-    """
-
-    kind: NoChoiceKind
-    why: str
-    next: str
-    driver: int | None = None
-    pythons: tuple[str, ...] = ()
-
-
 def choose(machine: Machine, goals: Sequence[Goal], facts: Facts) -> Choice | NoChoice:
     """Choose the torch that serves the GPUs of a machine with the smallest change.
 
@@ -111,28 +85,12 @@ def choose(machine: Machine, goals: Sequence[Goal], facts: Facts) -> Choice | No
     platform = platform_of(machine)
     gpus = tuple(gpu for gpu in machine.gpus if gpu.capability and gpu.vendor in ("nvidia", None))
     if platform is None or not gpus:
-        return _hindrance(machine, platform)
+        return no_place_for_cuda(machine, platform)
     asked = {goal.package for goal in goals if goal.kind == "run"}
     if "sageattention" in asked and platform == "windows-x86_64":
         asked.add("triton-windows")
     wanted = tuple(name for name in FAMILY if name in asked or name in machine.packages)
     return _best(Candidates(machine, facts, platform, gpus, wanted), goals)
-
-
-def _hindrance(machine: Machine, platform: Platform | None) -> NoChoice:
-    others = [gpu for gpu in machine.gpus if gpu.vendor not in ("nvidia", None)]
-    if others and len(others) == len(machine.gpus):
-        return NoChoice(
-            "vendor",
-            f"{others[0].name or 'The GPU'} is not one of NVIDIA's, and CUDA runs on those only.",
-            "Choose the build of torch for your GPU at https://pytorch.org/get-started.",
-        )
-    if platform is None:
-        where = "macOS" if machine.system == "macos" else f"Windows on {machine.processor}"
-        return NoChoice("system", f"There are no CUDA builds of torch for {where}.", "Use Linux or Windows on x86-64.")
-    name = next((gpu.name for gpu in machine.gpus if gpu.name), None)
-    why = f"The compute capability of {name} is not known." if name else "No GPU can be seen."
-    return NoChoice("gpu", why, "Look with `rtx50-autoload doctor` why that is so.")
 
 
 def _best(candidates: Candidates, goals: Sequence[Goal]) -> Choice | NoChoice:
@@ -141,19 +99,17 @@ def _best(candidates: Candidates, goals: Sequence[Goal]) -> Choice | NoChoice:
     installed = candidates.installed(branch)
     here = [*filter(None, [installed]), *candidates.offered(branch)]
     best = max((_reach(each, gpus) for each in here), default=None)
+    later = candidates.installed(None)
     if candidates.is_left_alone:
-        if installed and _reach(installed, gpus) == best:
+        if installed and best and _reach(installed, gpus).newest == best.newest:
             return _choice(installed, candidates, goals, branch)
-        why = (
-            f"torch {candidates.torch} is no release: it is left alone, though it is not known to serve all GPUs here."
-        )
-        return NoChoice("torch", why, "Uninstall it, and a release is chosen.")
-    elsewhere = [*filter(None, [candidates.installed(None)]), *candidates.offered(None)]
+        return driver_too_old(candidates, [later]) if later and not installed else left_alone(candidates)
+    elsewhere = [*filter(None, [later]), *candidates.offered(None)]
     possible = max((_reach(each, gpus) for each in elsewhere), default=None)
     if possible is None:
-        return _nothing_serves(candidates)
+        return nothing_serves(candidates)
     if best is None or possible.newest > best.newest:
-        return _driver_too_old(candidates, [each for each in elsewhere if _reach(each, gpus) == possible])
+        return driver_too_old(candidates, [each for each in elsewhere if _reach(each, gpus) == possible])
     # Serving an older GPU beside is not worth breaking what is installed.
     reaches = sorted({reach for each in here if (reach := _reach(each, gpus)).newest == best.newest}, reverse=True)
     cheapest = [
@@ -201,9 +157,6 @@ def _cost(candidate: Candidate, candidates: Candidates, branch: int | None) -> t
     )
 
 
-# The answers
-
-
 def _choice(chosen: Candidate, candidates: Candidates, goals: Sequence[Goal], branch: int | None) -> Choice:
     setting = chosen.setting
     leaves = tuple(gpu for gpu in candidates.gpus if gpu not in chosen.serves)
@@ -219,71 +172,8 @@ def _choice(chosen: Candidate, candidates: Candidates, goals: Sequence[Goal], br
         reasons=tuple(reasons.of(chosen, candidates, leaves, branch)),
         download=size[0] if size else None,
         installed=size[1] if size else None,
-        builds=tuple(_builds(chosen, goals)),
-        left_out=tuple(_left_out(chosen, goals)),
-        cautions=tuple(_cautions(chosen)),
+        builds=tuple(remarks.builds(chosen, goals)),
+        left_out=tuple(remarks.left_out(chosen, goals)),
+        cautions=tuple(remarks.cautions(chosen)),
         conflicts=chosen.conflicts,
-    )
-
-
-def _builds(chosen: Candidate, goals: Sequence[Goal]) -> Iterator[Remark]:
-    setting = chosen.setting
-    kinds = {goal.package: goal.kind for goal in goals}
-    sources = {row["package"]: row["version"] for row in setting.facts.tables["source-build"]}
-    for name in dict.fromkeys(["xformers", *sources, *kinds]):
-        package = setting.machine.packages.get(name)
-        if kinds.get(name) == "build":
-            yield Remark(name, sources.get(name), f"{name} is to be built for {reasons.named(setting)}.")
-        elif name in chosen.missing and name == "xformers":
-            yield Remark(name, None, f"There is no wheel of xformers for {reasons.named(setting)} here.")
-        elif name in sources and package and not fits(name, package, setting):
-            yield Remark(name, sources[name], f"{name} {package} was not built for {reasons.named(setting)}.")
-        elif name in sources and name in kinds and package is None:
-            yield Remark(name, sources[name], f"PyPI has the source of {name} only.")
-
-
-def _left_out(chosen: Candidate, goals: Sequence[Goal]) -> Iterator[Remark]:
-    setting = chosen.setting
-    for name in chosen.missing:
-        if name != "xformers":
-            why = f"No {name} is known for {reasons.named(setting)} and Python {setting.machine.python}."
-            yield Remark(name, None, why)
-    known = {"torch", *FAMILY, *(row["package"] for row in setting.facts.tables["source-build"])}
-    for goal in goals:
-        if goal.kind == "run" and goal.package not in (*known, *setting.machine.packages):
-            yield Remark(goal.package, None, f"Nothing is known of {goal.package}; install it once torch is right.")
-
-
-def _cautions(chosen: Candidate) -> Iterator[str]:
-    versions = {name: package.version for name, package in chosen.setting.machine.packages.items()}
-    versions.update({pin.package: pin.version for pin in chosen.pins})
-    newest = max(gpu.capability for gpu in chosen.serves if gpu.capability)
-    for row in chosen.setting.facts.tables["known-bad"]:
-        version = versions.get(row["package"])
-        if version and within(version, row["version"]) and newest[0] >= row.get("capability", 0):
-            yield f"{row['package']} {version}: {row['what']}."
-
-
-def _driver_too_old(candidates: Candidates, possible: Sequence[Candidate]) -> NoChoice:
-    machine = candidates.machine
-    needed = min(each.driver for each in [each for each in possible if each.setting.stays] or possible)
-    return NoChoice(
-        "driver",
-        f"Driver {machine.driver} carries no torch for Python {machine.python} that serves "
-        f"{reasons.listed(candidates.gpus)}; driver {needed} does.",
-        f"Install driver {needed} or later.",
-        driver=needed,
-    )
-
-
-def _nothing_serves(candidates: Candidates) -> NoChoice:
-    gpus, pythons = reasons.listed(candidates.gpus), candidates.pythons()
-    if not pythons:
-        why = f"No build of torch that is known holds code for {gpus}."
-        return NoChoice("capability", why, "Build torch from source, or take newer facts.")
-    return NoChoice(
-        "python",
-        f"No torch that serves {gpus} has wheels for Python {candidates.machine.python}.",
-        f"Make an environment with one of these: {', '.join(pythons)}.",
-        pythons=pythons,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.commands import Typist
 from rtx50_autoload.evidence.environment.torch_builds import index_url
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["again_options", "pip_command", "type_command", "type_line", "way_back"]
 
+#: Their versions name the variant in every index of torch's but PyPI.
+_NAMES_VARIANT: Final = ("torch", "torchvision", "torchaudio")
+
 
 def pip_command(machine: Machine, verb: str, *arguments: str) -> Command:
     """Do with packages what a command of pip does, in the environment of a machine and in no other."""
@@ -28,7 +31,8 @@ def pip_command(machine: Machine, verb: str, *arguments: str) -> Command:
 
 def again_options(machine: Machine, package: str) -> tuple[str, ...]:
     """Give what makes an installer exchange a package for the same version of it, and nothing else."""
-    return ("--reinstall-package", package) if machine.installer == "uv" else ("--force-reinstall", "--no-deps")
+    once = ("--reinstall-package", package) if machine.installer == "uv" else ("--force-reinstall",)
+    return (*once, "--no-deps")
 
 
 def type_command(machine: Machine, command: Command) -> str:
@@ -59,5 +63,5 @@ def way_back(machine: Machine, before: Sequence[tuple[str, Package | None]]) -> 
     # Every variant has an index of its own; PyPI has what names none.
     variant = next((package.variant for name, package in there if package.variant), None)
     where = () if variant is None else ("--index-url", index_url(variant))
-    pins = (f"{name}=={package}" for name, package in there)
+    pins = (f"{name}=={package if name in _NAMES_VARIANT else package.version}" for name, package in there)
     return f"Install what was there: `{type_command(machine, pip_command(machine, 'install', *pins, *where))}`"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
@@ -14,12 +13,22 @@ from packaging.version import InvalidVersion, Version
 from rtx50_autoload.capability import parse_capability
 from rtx50_autoload.diagnosis.gpu_names import find_gpus
 from rtx50_autoload.diagnosis.situation import Gpu, OperatingSystem, Vendor
-from rtx50_autoload.errors import UsageError
+from rtx50_autoload.installer.described_values import (
+    MachineError,
+    as_list,
+    as_table,
+    read_choice,
+    read_size,
+    read_switch,
+    read_text,
+    read_whole,
+    refuse_unknown,
+)
 from rtx50_autoload.installer.machine import EnvironmentKind, Installer, Machine, Package, Processor
 from rtx50_autoload.installer.plan import Goal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
 __all__ = ["MachineError", "read_goals", "read_machine", "split_version"]
 
@@ -47,11 +56,6 @@ _COMPILER: Final = re.compile(r"(gcc|clang|msvc)(?: (\d+))?")
 _BESIDE: Final = ("goals", "expected")
 _GPU_KEYS: Final = ("name", "capability", "vendor")
 _PACKAGE_KEYS: Final = ("version", "variant", "requires", "origin")
-_GIB: Final = 2**30
-
-
-class MachineError(UsageError):
-    """A description of a machine holds what cannot be understood."""
 
 
 def read_machine(description: object) -> Machine:
@@ -66,16 +70,16 @@ def read_machine(description: object) -> Machine:
         MachineError: an unknown key, or a value that cannot be understood.
 
     """
-    table = _table(description, "the description of a machine")
+    table = as_table(description, "the description of a machine")
     known = (*_CHOICES, *_PATTERNS, *_SWITCHES, *_SIZES, "cores", "compiler", "gpu", "packages", "hidden", *_BESIDE)
-    _refuse_unknown(table, known, "")
-    values: dict[str, Any] = {name: _choice(table, name, allowed) for name, allowed in _CHOICES.items()}
-    values |= {name: _text(table, name, *rule) for name, rule in _PATTERNS.items()}
-    values |= {name: _switch(table, name) for name in _SWITCHES}
-    values |= {field: _size(table, name) for name, field in _SIZES.items()}
-    values |= {"cores": _whole(table, "cores"), "compiler": _compiler(table)}
+    refuse_unknown(table, known, "")
+    values: dict[str, Any] = {name: read_choice(table, name, allowed) for name, allowed in _CHOICES.items()}
+    values |= {name: read_text(table, name, *rule) for name, rule in _PATTERNS.items()}
+    values |= {name: read_switch(table, name) for name in _SWITCHES}
+    values |= {field: read_size(table, name) for name, field in _SIZES.items()}
+    values |= {"cores": read_whole(table, "cores"), "compiler": _compiler(table)}
     values |= {"packages": _packages(table, "packages"), "hidden": _packages(table, "hidden")}
-    values["gpus"] = tuple(_gpu(each) for each in _list(table.get("gpu", []), "gpu"))
+    values["gpus"] = tuple(_gpu(each) for each in as_list(table.get("gpu", []), "gpu"))
     return Machine(**{name: value for name, value in values.items() if value is not None})
 
 
@@ -86,7 +90,7 @@ def read_goals(description: Mapping[str, Any]) -> tuple[Goal, ...]:
         MachineError: one of them is none.
 
     """
-    return tuple(_goal(each) for each in _list(description.get("goals", []), "goals"))
+    return tuple(_goal(each) for each in as_list(description.get("goals", []), "goals"))
 
 
 def split_version(text: str) -> Package:
@@ -106,13 +110,13 @@ def _goal(text: object) -> Goal:
 
 
 def _gpu(value: object) -> Gpu:
-    table = _table(value, "gpu")
-    _refuse_unknown(table, _GPU_KEYS, "gpu.")
+    table = as_table(value, "gpu")
+    refuse_unknown(table, _GPU_KEYS, "gpu.")
     name = table.get("name")
     if not isinstance(name, str) or not name.strip():
         raise MachineError('"gpu.name" has to be what the driver calls it, such as "NVIDIA GeForce RTX 5090"')
     found = find_gpus(name, bare=True)
-    stated = _choice(table, "vendor", get_args(Vendor), "gpu.")
+    stated = read_choice(table, "vendor", get_args(Vendor), "gpu.")
     vendor = cast("Vendor", stated) if stated else found[0].vendor if found else "nvidia"
     capability = table.get("capability", found[0].capability if found else None)
     if isinstance(capability, str):
@@ -126,7 +130,7 @@ def _gpu(value: object) -> Gpu:
 
 
 def _packages(table: Mapping[str, Any], key: str) -> Mapping[str, Package]:
-    entries = _table(table.get(key, {}), key)
+    entries = as_table(table.get(key, {}), key)
     return MappingProxyType(
         {canonicalize_name(name): _package(f"{key}.{name}", each) for name, each in entries.items()}
     )
@@ -136,13 +140,13 @@ def _package(where: str, value: object) -> Package:
     if isinstance(value, str):
         package = split_version(value)
     else:
-        table = _table(value, where)
-        _refuse_unknown(table, _PACKAGE_KEYS, f"{where}.")
+        table = as_table(value, where)
+        refuse_unknown(table, _PACKAGE_KEYS, f"{where}.")
         texts = {name: table.get(name) for name in ("version", "variant", "origin")}
         for name, text in texts.items():
             if not isinstance(text, str) and (text is not None or name == "version"):
                 raise MachineError(f'"{where}.{name}" has to be a text, not {text!r}')
-        requires = tuple(_requirement(where, each) for each in _list(table.get("requires", []), f"{where}.requires"))
+        requires = tuple(_requirement(where, each) for each in as_list(table.get("requires", []), f"{where}.requires"))
         package = Package(str(texts["version"]), texts["variant"], requires, texts["origin"])
     try:
         Version(package.version)
@@ -167,58 +171,3 @@ def _compiler(table: Mapping[str, Any]) -> tuple[str, int | None] | None:
     if match is None:
         raise MachineError(f'"compiler" has to be gcc, clang or msvc with its number, such as "gcc 13", not {value!r}')
     return match[1], int(match[2]) if match[2] else None
-
-
-def _choice(table: Mapping[str, Any], name: str, allowed: Collection[str], prefix: str = "") -> str | None:
-    value = table.get(name)
-    if value is not None and value not in allowed:
-        raise MachineError(f'"{prefix}{name}" has to be one of {", ".join(allowed)}; not {value!r}')
-    return value
-
-
-def _text(table: Mapping[str, Any], name: str, pattern: re.Pattern[str], example: str) -> str | None:
-    value = table.get(name)
-    if value is None or (isinstance(value, str) and pattern.fullmatch(value)):
-        return value
-    raise MachineError(f'"{name}" has to be a text such as {example}; not {value!r}')
-
-
-def _switch(table: Mapping[str, Any], name: str) -> bool | None:
-    value = table.get(name)
-    if value is None or isinstance(value, bool):
-        return value
-    raise MachineError(f'"{name}" has to be true or false, not {value!r}')
-
-
-def _size(table: Mapping[str, Any], name: str) -> int | None:
-    value = table.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise MachineError(f'"{name}" has to be a number above 0, not {value!r}')
-    return int(value * _GIB)
-
-
-def _whole(table: Mapping[str, Any], name: str) -> int | None:
-    value = table.get(name)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
-    raise MachineError(f'"{name}" has to be a whole number above 0, not {value!r}')
-
-
-def _table(value: object, name: str) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    raise MachineError(f"{name} has to be a table of keys and values, not {value!r}")
-
-
-def _list(value: object, name: str) -> list[Any]:
-    if isinstance(value, list):
-        return value
-    raise MachineError(f'"{name}" has to be a list, not {value!r}')
-
-
-def _refuse_unknown(table: Mapping[str, Any], known: Collection[str], prefix: str) -> None:
-    for key in table:
-        if key not in known:
-            raise MachineError(f'"{prefix}{key}" is not known here; there is {", ".join(sorted(known))}')

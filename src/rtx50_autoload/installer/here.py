@@ -169,6 +169,8 @@ def _variants(place: Place, stack: Stack) -> dict[str, str]:
     variants = {
         name: variant for name, each in stack.installed.items() if (variant := split_version(each.built).variant)
     }
+    if (xformers := stack.installed.get("xformers")) and (variant := _xformers_variant(xformers.folder)):
+        variants["xformers"] = variant
     if (torch := stack.torch) is not None:
         # PyPI, conda and distributions leave it out of the version.
         if torch.cuda:
@@ -178,6 +180,14 @@ def _variants(place: Place, stack: Stack) -> dict[str, str]:
         elif place.platform != "darwin":
             variants["torch"] = "cpu"
     return variants
+
+
+def _xformers_variant(site: Path) -> str | None:
+    """Give what xformers writes beside its library: ``{"version": {"cuda": 1208, …}, …}``."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        number = json.loads((site / "xformers" / "cpp_lib.json").read_text(encoding="utf-8"))["version"]["cuda"]
+        return f"cu{number // 100}{number % 100}"
+    return None
 
 
 def _origin(text: str | None) -> str | None:

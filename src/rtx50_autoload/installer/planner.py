@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import groupby
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from packaging.utils import canonicalize_name
 
 from rtx50_autoload.errors import UsageError
 from rtx50_autoload.installer.builds import build_steps
-from rtx50_autoload.installer.choice import Choice, NoChoice, choose
+from rtx50_autoload.installer.choice import Choice, NoChoice
 from rtx50_autoload.installer.facts import load_facts, platform_of
 from rtx50_autoload.installer.family import FAMILY
 from rtx50_autoload.installer.goals import DEFAULT_GOALS
+from rtx50_autoload.installer.hindered import hindered
+from rtx50_autoload.installer.installing import check_step, left_out_gpus, library_step, space_problem, torch_step
 from rtx50_autoload.installer.plan import Plan, Step, Unsolved
+from rtx50_autoload.installer.readying import Readying
 from rtx50_autoload.installer.requirements import accepts
-from rtx50_autoload.installer.steps import ENVIRONMENT, Steps, gpu_names, listed
+from rtx50_autoload.installer.wording import Wording, gpu_names, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,15 +78,18 @@ class _Planner:
         self.unreached: set[str] = set()
 
     def plan(self) -> Plan:
-        chosen = self._choose()
+        ready = Readying(self.machine, self.goals, self.facts)
+        self.machine, chosen = ready.machine, ready.chosen
+        self.steps += ready.steps
         if isinstance(chosen, NoChoice):
-            self._hindered(chosen)
+            steps, self.unsolved = hindered(self.machine, chosen)
+            self.steps += steps
             served = gpu_names(self.machine.gpus)
         else:
             self._mend(chosen)
             served = gpu_names(chosen.serves)
         if self.steps:
-            self.steps.append(Steps(self.machine).check())
+            self.steps.append(check_step(self.machine))
         is_hopeless = isinstance(chosen, NoChoice) or self.unreached.intersection(goal.package for goal in self.goals)
         outcome: Outcome = "steps" if self.steps else "impossible" if is_hopeless else "nothing"
         return Plan(
@@ -97,86 +102,14 @@ class _Planner:
             unsolved=tuple(self.unsolved),
         )
 
-    def _choose(self) -> Choice | NoChoice:
-        """Choose, as if what a person has to do first were done: a second torch, the driver, another Python."""
-        chosen = choose(self.machine, self.goals, self.facts)
-        if isinstance(chosen, Choice) and self._is_hidden(chosen):
-            self.steps.append(Steps(self.machine).remove_hiding_torch())
-            self.machine = replace(
-                self.machine, packages=MappingProxyType({**self.machine.packages, **self.machine.hidden})
-            )
-            chosen = choose(self.machine, self.goals, self.facts)
-        if isinstance(chosen, NoChoice) and chosen.kind == "driver":
-            hindrance, later = chosen, replace(self.machine, driver=None)
-            chosen = choose(later, self.goals, self.facts)
-            needed = max(filter(None, (hindrance.driver, chosen.driver)), default=None)
-            self.steps.append(Steps(self.machine).driver(needed, hindrance.why))
-            self.machine = later
-        elif isinstance(chosen, Choice) and self.machine.driver is None:
-            self.steps.append(Steps(self.machine).driver(None, ""))
-        if isinstance(chosen, NoChoice) and chosen.kind == "python":
-            # The newest is often ahead of the libraries on top of torch.
-            plain = [python for python in chosen.pythons if not python.endswith("t")]
-            chosen = self._new_environment((plain[:-1] or plain)[-1])
-        elif self.machine.externally_managed and isinstance(chosen, Choice) and (chosen.pins or chosen.builds):
-            chosen = self._new_environment(self.machine.python)
-        return chosen
-
-    def _is_hidden(self, chosen: Choice) -> bool:
-        """Tell whether the torch that another one hides would do as it is."""
-        if "torch" not in self.machine.hidden or not any(pin.package == "torch" for pin in chosen.pins):
-            return False
-        packages = {**self.machine.packages, **self.machine.hidden}
-        without = choose(replace(self.machine, packages=packages), self.goals, self.facts)
-        return isinstance(without, Choice) and not any(pin.package == "torch" for pin in without.pins)
-
-    def _new_environment(self, python: str) -> Choice | NoChoice:
-        windows = self.machine.system == "windows"
-        new = replace(
-            self.machine,
-            python=python,
-            kind="venv",
-            executable=f"{ENVIRONMENT}\\Scripts\\python.exe" if windows else f"{ENVIRONMENT}/bin/python",
-            externally_managed=False,
-            packages=MappingProxyType({}),
-            hidden=MappingProxyType({}),
-        )
-        self.steps.append(Steps(self.machine).environment(new))
-        self.machine = new
-        return choose(new, self.goals, self.facts)
-
-    def _hindered(self, no: NoChoice) -> None:
-        steps, machine = Steps(self.machine), self.machine
-        vendors = {gpu.vendor for gpu in machine.gpus if gpu.vendor}
-        if no.kind == "torch":
-            words = {"torch": str(machine.packages["torch"]), "why": no.why, "next": no.next}
-            self.unsolved.append(steps.unsolved("torch-left-alone", words))
-        elif no.kind in {"vendor", "system"}:
-            self.unsolved.append(steps.unsolved("no-nvidia-gpu", facts=sorted(vendors)))
-        elif no.kind != "gpu":
-            self.unsolved.append(steps.unsolved("no-build", {"why": no.why, "next": no.next}))
-        elif machine.gpus and machine.driver:
-            self.unsolved.append(steps.unsolved("gpu-not-known"))
-        elif machine.container and not machine.gpus:
-            self.steps.append(steps.container())
-        elif machine.driver:
-            self.unsolved.append(steps.unsolved("no-gpu", facts=("driver-answers",)))
-        elif machine.gpus or machine.system == "wsl":
-            self.steps.append(steps.driver(None, ""))
-            self.unsolved.append(steps.unsolved("gpu-not-known"))
-        else:
-            self.unsolved.append(steps.unsolved("no-gpu"))
-
     def _mend(self, chosen: Choice) -> None:
-        steps = Steps(self.machine)
-        if (chosen.pins or chosen.builds) and self._lacks_pip():
-            self.steps.append(steps.pip())
+        wording = Wording(self.machine)
         for together, group in groupby(chosen.pins, key=lambda pin: self._comes_with_torch(pin, chosen)):
             pins = tuple(group)
             if together:
-                self.steps.append(steps.torch(chosen, pins, self._code(chosen)))
+                self.steps.append(torch_step(self.machine, chosen, pins, self._code(chosen)))
             else:
-                self.steps += [steps.library(chosen, pin) for pin in pins]
+                self.steps += [library_step(self.machine, chosen, pin) for pin in pins]
         for remark in chosen.builds:
             built = build_steps(self.machine, remark.package, (chosen.torch, chosen.variant))
             if isinstance(built, Unsolved):
@@ -186,19 +119,14 @@ class _Planner:
                 self._add_build(remark.package, built)
         for remark in chosen.left_out:
             words = {"package": remark.package, "why": remark.why}
-            self.unsolved.append(steps.unsolved("library-left-out", words))
+            self.unsolved.append(wording.unsolved("library-left-out", words))
             self.unreached.add(remark.package)
         if chosen.leaves:
-            self.unsolved.append(steps.left_out(chosen))
-        self.unsolved += [steps.unsolved("known-trouble", {"caution": caution}) for caution in chosen.cautions]
-        if any(pin.package == "torch" for pin in chosen.pins) and steps.lacks_space(chosen):
-            self.unsolved.append(steps.space(chosen))
+            self.unsolved.append(left_out_gpus(self.machine, chosen))
+        self.unsolved += [wording.unsolved("known-trouble", {"caution": caution}) for caution in chosen.cautions]
+        if problem := space_problem(self.machine, chosen):
+            self.unsolved.append(problem)
         self.conflicts = tuple(conflict for conflict in chosen.conflicts if self._is_new(conflict))
-
-    def _lacks_pip(self) -> bool:
-        """Tell whether pip would be used and is known to be missing: where we are installed, all packages are known."""
-        packages = self.machine.packages
-        return self.machine.installer == "pip" and "rtx50-autoload" in packages and "pip" not in packages
 
     def _code(self, chosen: Choice) -> Capability | None:
         """Give the code in the chosen torch that the first of the GPUs runs."""

@@ -135,7 +135,7 @@ _TABLES: Final[Mapping[str, Mapping[str, _Form]]] = {
         "cudas": _list(_PAIR),
         "platforms": _list(_one_of(*_PLATFORMS)),
     },
-    "source-build": {"package": _PACKAGE, "version": _RELEASE, "first": _RELEASE, "cuda": _PAIR},
+    "source-build": {"package": _PACKAGE, "version": _RELEASE, "first": _RELEASE},
     "known-bad": {"package": _PACKAGE, "version": _VERSIONS, "capability": ~_MAJOR, "what": _SAID},
     "universal": {"package": _PACKAGE, "version": _RELEASE},
     "numpy": {"torch": _VERSIONS, "numpy": _VERSIONS, "last": _RELEASE},
