@@ -66,6 +66,7 @@ def test_a_package_that_does_not_exist_stops_it_before_anything_is_touched(uv_be
     result = uv_bench.fix("--apply", "--yes")
     assert result.returncode == 1
     assert "six==99" in result.stderr
+    assert "nothing was changed: Do six==99." in result.stderr
     assert uv_bench.is_as_before()
     assert not uv_bench.states
 
@@ -188,6 +189,14 @@ def test_variables_that_lead_elsewhere_lead_nowhere(make_bench, tmp_path):
     assert applied["fix"]["status"] == "done"
     assert bench.version("six") == "1.16.0"
     assert not list(tmp_path.iterdir())
+
+
+def test_where_pip_is_missing_it_says_how_to_get_it(uv_bench):
+    uv_bench.plan(uv_bench.step([str(uv_bench.venv.python), "-m", "pip", "install", "six==1.16.0"]))
+    result = uv_bench.fix("--apply", "--yes")
+    assert result.returncode == 1
+    assert "-m ensurepip" in result.stderr
+    assert uv_bench.is_as_before()
 
 
 def test_a_configuration_of_pip_that_leads_elsewhere_stops_it(make_bench, tmp_path):

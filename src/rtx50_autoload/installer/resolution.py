@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.evidence.installed import normalised
 
-from .errors import NotAllowedError
+from .errors import FixError, NotAllowedError
 from .installer_commands import find_uv, read_command
 from .plan import Change
 from .shadow import PipShadow, UvShadow
@@ -140,7 +140,12 @@ class _Trial:
             self.touched.update(names)
             self.unknown.append(f"{', '.join(names)}: built here with what is installed, so it is not tried beforehand")
         elif command.verb == "install":
-            installs = self._shadow.would_install(command)
+            try:
+                installs = self._shadow.would_install(command)
+            except FixError as error:
+                raise FixError(
+                    f"this cannot be done as planned, and nothing was changed: {step.what}\n{error}"
+                ) from None
             for install in installs:
                 self.touched.add(install.name)
                 self._shadow.add(install)
@@ -160,7 +165,7 @@ def _refuse_outside(command: InstallerCommand, environment: Environment) -> None
 def _shadow(folder: Path, commands: Sequence[Sequence[InstallerCommand]], environment: Environment) -> Shadow:
     tools = {command.tool for each in commands for command in each if command.tool}
     uv = find_uv()
-    if tools == {"uv"} and uv:
+    if uv and "pip" not in tools:
         return UvShadow(folder, environment.executable, uv)
     if len(tools) > 1:
         raise NotAllowedError("this plan uses pip and uv at once, which is not run here")

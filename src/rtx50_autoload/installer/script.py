@@ -12,6 +12,7 @@ from rtx50_autoload import __version__
 
 from .errors import ScriptFileError
 from .freezing import freeze_command
+from .resolution import steps_to_do
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ def language_of(file: Path) -> Language:
 def script(plan: Plan, environment: Environment, language: Language) -> str:
     """Write the steps of a plan in a language; what a person has to do stops the script."""
     quote = shlex.quote if language == "sh" else quote_for_powershell
-    steps = [_step(number, step, language, quote) for number, step in enumerate(plan.steps, start=1)]
+    steps = [_step(number, step, language, quote) for number, step in enumerate(steps_to_do(plan), start=1)]
     template = Template(Path(__file__).with_name(_TEMPLATES[language]).read_text(encoding="utf-8"))
     call = "" if language == "sh" else "& "
     return template.substitute(

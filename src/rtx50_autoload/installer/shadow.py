@@ -157,15 +157,18 @@ class PipShadow(Shadow):
         packages.mkdir()
         super().__init__(packages)
         self._report = folder / "report.json"
-        spec = importlib.metadata.distribution("pip").locate_file("")
+        try:
+            home = str(importlib.metadata.distribution("pip").locate_file(""))
+        except importlib.metadata.PackageNotFoundError:
+            raise FixError(f"pip is not installed here; get it first: {executable} -m ensurepip") from None
         self._program = [
             str(executable),
             "-I",
             "-c",
             _PIP_IN_SHADOW,
             str(packages),
-            str(spec),
-            json.dumps([*map(str, hidden), str(spec)]),
+            home,
+            json.dumps([*map(str, hidden), home]),
         ]
         self.copy_installed()
 
