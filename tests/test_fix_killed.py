@@ -63,12 +63,15 @@ def test_killed_between_steps_it_says_where_and_goes_back(uv_bench):
     assert "The last fix stopped" not in uv_bench.fix().stdout
 
 
-def test_killed_before_the_first_step_nothing_has_to_be_undone(uv_bench):
-    uv_bench.plan(uv_bench.install("six==1.16.0"), die_at=1)
+def test_killed_before_the_first_step_the_fix_before_can_still_be_undone(uv_bench):
+    uv_bench.plan(uv_bench.install("six==1.16.0"))
+    assert uv_bench.fix("--apply", "--yes").returncode == 0
+    uv_bench.plan(uv_bench.install("colorama"), die_at=1)
     assert uv_bench.fix("--apply", "--yes").returncode == -signal.SIGKILL
     assert "before it changed anything" in uv_bench.fix().stdout
     undone = uv_bench.fix("--undo", "--yes")
     assert undone.returncode == 0
+    assert "comes back, from the kept files" in undone.stdout
     assert uv_bench.is_as_before()
 
 

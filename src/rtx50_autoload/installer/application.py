@@ -112,8 +112,6 @@ def apply(preparation: Preparation, spectator: Spectator) -> Journal:
         except OSError as error:
             raise FixError(f"{folder} cannot be written: {error.strerror or error}. Nothing was changed.") from error
         save(folder, environment, preparation.way, frozen, resolution.touched, _own_packages())
-        for each in earlier:
-            forget_files(each)
         try:
             _run_steps(story, preparation, spectator)
         except OSError as error:
@@ -121,6 +119,10 @@ def apply(preparation: Preparation, spectator: Spectator) -> Journal:
                 f"the story of this fix cannot be written to {folder}, so it was stopped: {error.strerror or error}. "
                 "`rtx50-autoload fix --undo` goes back."
             ) from error
+        # Not before: until something has changed, it is the one before that can be undone.
+        if not story.changed_nothing:
+            for each in earlier:
+                forget_files(each)
     return story
 
 

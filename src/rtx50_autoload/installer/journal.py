@@ -15,12 +15,13 @@ from .errors import FixError
 from .state_folder import folder_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from .environment import Environment
     from .plan import Plan
 
-__all__ = ["CommandEntry", "Journal", "Status", "StepEntry", "latest"]
+__all__ = ["CommandEntry", "Journal", "Status", "StepEntry", "latest", "latest_that_changed", "now"]
 
 #: `saving`: the way back is being kept, nothing has been changed. `left`: a step is left for a person to do.
 Status: TypeAlias = Literal["saving", "running", "done", "left", "failed", "interrupted", "undoing", "undone"]
@@ -142,21 +143,35 @@ def latest(environment: Environment) -> Journal | None:
         FixError: it cannot be read.
 
     """
-    file = max(folder_of(environment).glob("2*/" + _FILE), default=None)
-    if file is None:
-        return None
-    try:
-        return _read(file)
-    except OSError as error:
-        raise FixError(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise FixError(f"{file} is damaged; the packages of before it are in freeze.txt beside it") from error
+    return next(_stories(environment), None)
+
+
+def latest_that_changed(environment: Environment) -> Journal | None:
+    """Read the story of the last fix that has run a command; None where there was none.
+
+    Raises:
+        FixError: one cannot be read.
+
+    """
+    return next((story for story in _stories(environment) if not story.changed_nothing), None)
+
+
+def _stories(environment: Environment) -> Iterator[Journal]:
+    return map(_read, sorted(folder_of(environment).glob("2*/" + _FILE), reverse=True))
 
 
 def _read(file: Path) -> Journal:
-    document = json.loads(file.read_text(encoding="ascii"))
-    steps = [
-        StepEntry(step["id"], step["what"], [CommandEntry(**command) for command in step["commands"]])
-        for step in document.pop("steps")
-    ]
-    return Journal(folder=file.parent, steps=steps, **document)
+    try:
+        document = json.loads(file.read_text(encoding="ascii"))
+        steps = [
+            StepEntry(step["id"], step["what"], [CommandEntry(**command) for command in step["commands"]])
+            for step in document.pop("steps")
+        ]
+        return Journal(folder=file.parent, steps=steps, **document)
+    except OSError as error:
+        raise FixError(f"{file} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise FixError(
+            f"{file} is damaged; freeze.txt beside it tells what was installed before that fix. Move its folder away "
+            "to go on without it."
+        ) from error

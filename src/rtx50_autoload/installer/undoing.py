@@ -23,7 +23,7 @@ from .distribution_files import files_of, is_complete, present_files
 from .environment import child_environ
 from .errors import FixError, NothingToUndoError
 from .freezing import freeze, installer_of
-from .journal import latest
+from .journal import latest_that_changed
 from .state_folder import exclusive
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def use_kept_packages(environment: Environment) -> None:
         FixError: the story of the last fix cannot be read.
 
     """
-    story = latest(environment)
+    story = latest_that_changed(environment)
     if story is not None:
         sys.path[:0] = [
             str(story.folder / saved_state.FILES / environment.relative(each)) for each in environment.folders
@@ -131,13 +131,11 @@ def look_back(environment: Environment) -> Undoing:
         FixError: what was kept cannot be read.
 
     """
-    story = latest(environment)
+    story = latest_that_changed(environment)
     if story is None:
-        raise NothingToUndoError(f"no fix was ever applied to {environment.prefix}")
+        raise NothingToUndoError(f"no fix has ever changed {environment.prefix}")
     if story.status == "undone":
         raise NothingToUndoError("the last fix has been undone already")
-    if story.status == "saving" or story.changed_nothing:
-        raise NothingToUndoError("the last fix stopped before it changed anything")
     state = saved_state.load(story.folder)
     present: dict[str, list[Distribution]] = {}
     for each in environment.distributions():
