@@ -94,6 +94,18 @@ def test_what_would_break_is_said_before_anything_is_done(described):
     assert "audiocraft needs torch==2.1.0; the plan has torch 2.15.0+cu130" in words
 
 
+def test_of_a_long_list_the_first_are_named(plan, tmp_path):
+    file = tmp_path / "machine.toml"
+    apps = "\n".join(f'app-{number:02} = {{ version = "1", requires = ["torch==2.6.0"] }}' for number in range(20))
+    text = (MACHINES / "full-disk.toml").read_text(encoding="utf-8").partition("[expected]")[0]
+    file.write_text(f"{text}\n{apps}\n", encoding="utf-8")
+    out = plan("--machine", file).stdout
+    assert "app-11 needs torch==2.6.0" in out
+    assert "app-12" not in out
+    assert "and 8 more; --json lists all" in out
+    assert len(json.loads(plan("--machine", file, "--json").stdout)["conflicts"]) == 20
+
+
 def test_a_plan_is_json_on_stdout(described):
     result = described("linux-driver-550", "--json")
     document = json.loads(result.stdout)

@@ -46,6 +46,8 @@ TORCHES = [
     Package("2.12.0.dev20260301", "cu130"),
     Package("2.9.0a0+gitabcdef0", origin="editable file:///src/pytorch"),
     Package("99.0", "cu999"),
+    Package("no version"),
+    Package("2.9.1+cu128.mine"),
 ]
 OTHERS = {
     "torchvision": [Package("0.24.1", "cu128", ("torch==2.9.1",)), Package("0.21.0", "cu124", ("torch==2.6.0",))],
@@ -155,6 +157,14 @@ def test_what_is_wanted_and_cannot_be_had_is_not_said_to_be_there():
     assert plan.outcome == "impossible"
     assert [each.id for each in plan.unsolved] == ["library-left-out"]
     assert "triton-windows" in plan.summary
+
+
+def test_what_cannot_be_had_is_told_apart_from_what_the_steps_lead_to():
+    machine = Machine(
+        gpus=(GPUS[1],), driver="580.95.05", processor="aarch64", packages={"torch": Package("2.9.1", "cpu")}
+    )
+    plan = make_plan(machine, goals_for(["bitsandbytes", "triton-windows"], []))
+    assert plan.summary.endswith("to have bitsandbytes run on NVIDIA GB10. Not triton-windows: see what remains.")
 
 
 @settings(deadline=None, max_examples=200)

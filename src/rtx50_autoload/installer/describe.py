@@ -1,4 +1,4 @@
-"""A machine as a file describes it: TOML or JSON with the names of `Machine`'s fields, and nothing else."""
+"""A machine as a file describes it: a table with the names of `Machine`'s fields, and nothing else."""
 
 from __future__ import annotations
 

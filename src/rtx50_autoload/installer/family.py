@@ -107,7 +107,8 @@ def fits(name: str, package: Package, setting: Setting) -> bool:
         return _same_major(package, setting) and _built_for(name, package, setting)
     if name in ("triton", "triton-windows") and setting.release:
         wanted = setting.release.triton if name == "triton" else setting.release.triton_windows
-        return wanted is None or package.version.split(".")[:2] == wanted.split(".")[:2]
+        # None has been made for the newest torch yet.
+        return setting.stays if wanted is None else package.version.split(".")[:2] == wanted.split(".")[:2]
     return _built_for(name, package, setting)
 
 

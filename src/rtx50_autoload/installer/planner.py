@@ -162,8 +162,13 @@ class _Planner:
             return f"Nothing to do: torch {torch} has code for {served}{beside}."
         if outcome == "impossible":
             return f"Nothing can be done here: {self.unsolved[0].what}"
-        wanted = listed([goal.package for goal in self.goals])
+        wanted = list(dict.fromkeys(goal.package for goal in self.goals))
+        missing = [package for package in wanted if package in self.unreached]
+        reached = [package for package in wanted if package not in self.unreached]
         by_hand = any(not step.commands and step.id != "check" for step in self.steps)
         number = "1 step" if len(self.steps) == 1 else f"{len(self.steps)} steps"
-        summary = f"{number} to have {wanted} run on {served}" + (", some of them by hand." if by_hand else ".")
+        summary = f"{number} to have {listed(reached or ['torch'])} run on {served}"
+        summary += ", some of them by hand." if by_hand else "."
+        if missing:
+            summary += f" Not {listed(missing)}: see what remains."
         return f"{summary} But they break what other packages need." if self.conflicts else summary

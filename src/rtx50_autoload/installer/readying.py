@@ -69,9 +69,11 @@ class Readying:
         hindrance = self.chosen
         if isinstance(hindrance, NoChoice) and hindrance.kind == "driver":
             later = replace(self.machine, driver=None)
-            needed = (hindrance.driver, self._choose(later).driver)
-            step = driver_step(self.machine, max(filter(None, needed), default=None), hindrance.why)
-            self._go_on(step, later)
+            enough, chosen = hindrance.driver, self._choose(later).driver
+            reason = hindrance.why
+            if enough and chosen and chosen > enough:
+                reason += f" {chosen} carries the torch that is chosen for the new driver."
+            self._go_on(driver_step(self.machine, max(filter(None, (enough, chosen)), default=None), reason), later)
         elif isinstance(hindrance, Choice) and self.machine.driver is None:
             self.steps.append(driver_step(self.machine))
 
