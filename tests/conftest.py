@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import pytest
 
+import fixing
 import rig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # Whatever a shell starts in the background has Ctrl-C ignored, and so would all that the tests start.
@@ -122,3 +124,48 @@ def either_torch(request: pytest.FixtureRequest) -> rig.Venv:
 def either_torch_editable(_make_session_venv: MakeVenv, request: pytest.FixtureRequest) -> rig.Venv:
     """Likewise, installed as `pip install -e .` does it."""
     return _make_session_venv("editable", request.param)
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small real packages of several versions."""
+    folder = tmp_path_factory.mktemp("wheels")
+    venv = rig.create_venv(tmp_path_factory.mktemp("downloads") / "venv", pip=True)
+    for releases in fixing.WHEELS:
+        rig.tool([str(venv.python), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), *releases])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _bench_venvs(wheels: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], rig.Venv]:
+    """Make environments that are equal, from one that is kept as it was."""
+    numbers = itertools.count()
+
+    def make(tool: str) -> rig.Venv:
+        venv = rig.create_venv(tmp_path_factory.mktemp("bench") / f"b{next(numbers)}")
+        packages = [str(wheel), *(["pip"] if tool == "pip" else []), *(["coverage"] if venv.counts_lines else [])]
+        rig.uv_pip("install", venv, *packages)
+        rig.uv_pip("install", venv, "--no-index", "--no-deps", "--find-links", str(wheels), *fixing.BEFORE)
+        if tool == "uv":
+            fixing.link_uv(venv)
+        return venv
+
+    return make
+
+
+@pytest.fixture
+def make_bench(_bench_venvs: Callable[[str], rig.Venv], wheels: Path) -> Callable[[str], fixing.Bench]:
+    """Make an environment to be mended, with pip or with uv."""
+    return lambda tool: fixing.Bench(_bench_venvs(tool), tool, wheels)
+
+
+@pytest.fixture(params=["pip", "uv"])
+def bench(make_bench: Callable[[str], fixing.Bench], request: pytest.FixtureRequest) -> fixing.Bench:
+    """Likewise, once with each."""
+    return make_bench(request.param)
+
+
+@pytest.fixture
+def uv_bench(make_bench: Callable[[str], fixing.Bench]) -> fixing.Bench:
+    """Likewise, with uv, which is the faster one."""
+    return make_bench("uv")

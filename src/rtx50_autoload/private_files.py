@@ -17,14 +17,13 @@ _TRIES: Final = 10
 _PAUSE: Final = 0.02
 
 
-def write_private(file: Path, text: str) -> None:
+def write_private(file: Path, text: str, *, durable: bool = False) -> None:
     """Write a file that only its owner can read, in the place of what it was before.
-
-    Nothing is forced to the disk: a power cut may leave an empty file.
 
     Args:
         file: in a folder that exists.
         text: ASCII.
+        durable: force it to the disk before its name is taken; otherwise a power cut may leave an empty file.
 
     Raises:
         OSError: it cannot be written; it is as it was before.
@@ -36,6 +35,9 @@ def write_private(file: Path, text: str) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="ascii", newline="\n") as stream:
             stream.write(text)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         _replace(draft, file)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 
-from . import assistants, check_build, doctor, explain, incidents, mcp, plan, scan, scripts, troubleshoot
+from . import assistants, check_build, doctor, explain, fix, incidents, mcp, plan, scan, scripts, troubleshoot
 from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     check_build.add_parser(commands)
     explain.add_parser(commands)
     plan.add_parser(commands)
+    fix.add_parser(commands)
     incidents.add_parser(commands)
     assistants.add_parser(commands)
     scripts.add_parser(commands)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from rtx50_autoload.cli.asking import ask, has_terminal, is_agreed
 from rtx50_autoload.cli.exit_codes import FINDING, INTERRUPTED, OK
 from rtx50_autoload.errors import UsageError
 
@@ -85,7 +86,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from rtx50_autoload.troubleshooter.scripts.runner import command, run  # noqa: PLC0415
 
     saved = load(arguments.id)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not has_terminal():
         raise NoTerminalError(
             "a script is run only at a terminal, where somebody can read it and say yes; "
             f"`rtx50-autoload scripts show {saved.id}` shows it"
@@ -111,18 +112,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _is_agreed(saved: SavedScript, found: Check) -> bool:
     """Ask the person at the terminal; a flagged script, and one that was changed, takes more than a letter."""
     if found.is_flagged or saved.is_changed:
-        return _answer(f"Type {saved.id} to run it, anything else to leave it: ") == saved.id
-    return _answer("Run it? [y/N] ").lower() in {"y", "yes"}
-
-
-def _answer(question: str) -> str:
-    if sys.platform != "win32":
-        import termios  # noqa: PLC0415
-
-        # What was typed or pasted before the question is no answer to it.
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
-    print(question, end="", flush=True)  # noqa: T201
-    return sys.stdin.readline().strip()
+        return ask(f"Type {saved.id} to run it, anything else to leave it: ") == saved.id
+    return is_agreed("Run it?")
 
 
 def _as_json(saved: SavedScript, found: Check) -> dict[str, object]:

@@ -7,14 +7,13 @@ lost the end of a long answer where a pipe was full: 4 of 14 answers of 109 kB, 
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, Literal
 
-from rtx50_autoload.process_groups import end_group
+from rtx50_autoload.process_groups import end_group, release_guard, start_guard
 
 if TYPE_CHECKING:
     import re
@@ -29,9 +28,6 @@ LONGEST_OUTPUT: Final = 1 << 20
 _TICK: Final = 0.05
 #: How long a process may take to end that has been ended, in seconds.
 _GRACE: Final = 2.0
-
-# Ends a group where we are gone: our end of its stdin is closed then, whatever it was that ended us.
-_GUARD: Final = 'read -r line || kill -KILL "-$1"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,7 @@ def run_child(  # noqa: PLR0913 - each is another thing that a child has
         )
         guard = None
         try:
-            guard = _start_guard(process.pid)
+            guard = start_guard(process.pid)
             # A program may take the question slowly, or not at all.
             threading.Thread(target=_write, args=(process.stdin, stdin), daemon=True).start()
             end = _wait(process, streams, start + time_limit, lambda: _tell(on_progress, start))
@@ -109,7 +105,7 @@ def run_child(  # noqa: PLR0913 - each is another thing that a child has
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_GRACE)
             if guard is not None:
-                _release(guard)
+                release_guard(guard)
         stdout, stderr = (stream.read().decode("utf-8", "replace") for stream in streams)
     return Outcome(end, process.poll() or 0, stdout, stderr, time.monotonic() - start)
 
@@ -166,24 +162,3 @@ def _write(stream: IO[bytes], content: bytes) -> None:
     # A program may end, or close its stdin, without having read all of it.
     with suppress(OSError), stream:
         stream.write(content)
-
-
-def _start_guard(group: int) -> subprocess.Popen[bytes] | None:
-    if sys.platform == "win32":
-        return None
-    with suppress(OSError):
-        return subprocess.Popen(  # noqa: S603 - the system's shell, a constant text and a number
-            ["/bin/sh", "-c", _GUARD, "guard", str(group)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    return None
-
-
-def _release(guard: subprocess.Popen[bytes]) -> None:
-    guard.kill()
-    guard.wait()
-    if guard.stdin is not None:
-        guard.stdin.close()

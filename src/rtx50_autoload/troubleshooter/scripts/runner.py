@@ -6,23 +6,23 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.errors import RTX50Error, UsageError
+from rtx50_autoload.interruption import interruption
+from rtx50_autoload.process_groups import end_gently
 from rtx50_autoload.troubleshooter.redaction import redact
 
 from .store import ScriptStoreError, open_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from .store import SavedScript
 
@@ -107,9 +107,9 @@ def run(saved: SavedScript, show: Callable[[str], None]) -> Outcome:
         with open_private(log) as descriptor:
             writer = _Log(descriptor)
             writer.note(f"{started.isoformat()} {saved.path.name}, written by {saved.assistant}")
-            with _interruption() as interruption:
-                exit_code = _run(call, writer, show, interruption)
-            is_interrupted = interruption.is_set()
+            with interruption() as stopped:
+                exit_code = _run(call, writer, show, stopped)
+            is_interrupted = stopped.is_set()
             writer.note("interrupted" if is_interrupted else f"exit code {exit_code}")
             writer.close()
     except OSError as error:
@@ -152,7 +152,7 @@ class _Log:
             view = view[os.write(self._descriptor, view) :]
 
 
-def _run(call: list[str], log: _Log, show: Callable[[str], None], interruption: threading.Event) -> int:
+def _run(call: list[str], log: _Log, show: Callable[[str], None], stopped: threading.Event) -> int:
     process = subprocess.Popen(  # noqa: S603 - what a person has agreed to
         call,
         env=_environment(),
@@ -167,10 +167,10 @@ def _run(call: list[str], log: _Log, show: Callable[[str], None], interruption: 
     )
     reader = threading.Thread(target=_read, args=(process, log, show), daemon=True)
     reader.start()
-    while process.poll() is None and not interruption.is_set():
+    while process.poll() is None and not stopped.is_set():
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_LOOK)
-    exit_code = _end(process)
+    exit_code = end_gently(process, _GRACE)
     # What has left the group may keep the pipe open for ever.
     reader.join(_GRACE)
     return exit_code
@@ -195,57 +195,3 @@ def _environment() -> dict[str, str]:
         environment["VIRTUAL_ENV"] = sys.prefix
     # A file or function that bash would run first.
     return {name: value for name, value in environment.items() if name not in {"BASH_ENV", "ENV", "SHELLOPTS"}}
-
-
-@contextlib.contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """Give what is set by Ctrl-C and by the end of the terminal or of this process: the script would outlive them.
-
-    An exception could come at any place, also where the script has just been started and nobody knows of it yet.
-    """
-    event = threading.Event()
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, lambda *_: event.set()) for number in numbers}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-if sys.platform == "win32":
-
-    def _end(process: subprocess.Popen[str]) -> int:
-        """End a script and all that it has started."""
-        if process.poll() is None:
-            subprocess.run(  # noqa: S603
-                ["taskkill", "/T", "/F", "/PID", str(process.pid)],  # noqa: S607
-                capture_output=True,
-                check=False,
-            )
-        return process.wait()
-
-else:
-
-    def _end(process: subprocess.Popen[str]) -> int:
-        """End a script and all that it has started in its group, gently at first."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            if _has_ended(process, number):
-                break
-        return process.wait()
-
-    def _has_ended(process: subprocess.Popen[str], number: signal.Signals) -> bool:
-        """Send a signal to the group and wait a while for its end."""
-        deadline = time.monotonic() + _GRACE
-        try:
-            os.killpg(process.pid, number)
-            while time.monotonic() < deadline:
-                process.poll()
-                os.killpg(process.pid, 0)
-                time.sleep(0.02)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            # It has taken the administrator's rights, and is out of our hands.
-            return process.poll() is not None
-        return False
