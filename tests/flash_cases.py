@@ -92,8 +92,11 @@ def cache_cases(seed=0, sizes=SMALL, dims=(16, 32), extras=("plain", "softcap", 
                 groups = draw.choice((1, 2))
                 used = tuple(draw.choice(sizes) for _ in range(batch))
                 extra = extras[number % len(extras)]
-                yield Case(kind, dtype, causal, window, extra, (length,) * batch, used, groups * draw.choice((1, 3)),
-                           groups, draw.choice(dims), None, False, draw.randrange(1 << 30))  # fmt: skip
+                heads, dim = groups * draw.choice((1, 3)), draw.choice(dims)
+                yield Case(
+                    kind, dtype, causal, window, extra, (length,) * batch, used, heads, groups, dim,
+                    scale=None, strided=False, seed=draw.randrange(1 << 30),
+                )  # fmt: skip
 
 
 class Inputs:
@@ -172,7 +175,10 @@ def run(case: Case, device="cpu", functions=flash_attn):
     given = [tensor.detach().requires_grad_() for tensor in given]
     where = ()
     if varlen:
-        q, k = (starts(case.lengths_q, device), max(case.lengths_q)), (starts(case.lengths_k, device), max(case.lengths_k))
+        q, k = (
+            (starts(case.lengths_q, device), max(case.lengths_q)),
+            (starts(case.lengths_k, device), max(case.lengths_k)),
+        )
         where = (q[0], q[1]) if case.kind == "varlen_qkvpacked" else (q[0], k[0], q[1], k[1])
     out = getattr(functions, f"flash_attn_{case.kind}_func".replace("_dense", ""))(
         *given, *where, **options(case, inputs)
@@ -201,7 +207,7 @@ def run(case: Case, device="cpu", functions=flash_attn):
     }
 
 
-def run_cache(case: Case, device="cpu", functions=flash_attn):
+def run_cache(case: Case, device="cpu", functions=flash_attn):  # noqa: C901, PLR0912, PLR0915 - told in its order
     """Call flash_attn_with_kvcache; give the ratio of the output, of its sums, and of what the cache then holds."""
     inputs = Inputs(case, device)
     batch, length, used = len(case.lengths_q), case.lengths_q[0], list(case.lengths_k)
@@ -295,11 +301,11 @@ def run_cache(case: Case, device="cpu", functions=flash_attn):
 def total(results):
     """Give how many calls there were and, by result, the largest ratio with its case."""
     worst = {}
-    for count, (case, ratios) in enumerate(results, 1):
+    for case, ratios in results:
         for name, value in ratios.items():
             if value >= worst.get(name, (0.0, ""))[0]:
                 worst[name] = (value, str(case))
-    return {"count": count, "worst": worst}
+    return {"count": len(results), "worst": worst}
 
 
 def main():

@@ -101,7 +101,7 @@ def _run(
     missing = -head_dim % _HEAD_DIM_STEP
     if missing:
         query, key, value = (functional.pad(tensor, [0, missing]) for tensor in (query, key, value))
-    out, logsumexp, *_ = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - the only way to the kernel's windows
+    out, logsumexp, *_ = torch.ops.aten._flash_attention_forward(
         query,
         key,
         value,
@@ -111,7 +111,7 @@ def _run(
         longest_k,
         rules.dropout_p,
         rules.causal,
-        False,  # noqa: FBT003 - return_debug_mask, by position in every version
+        False,
         scale=rules.scale,
         window_size_left=rules.left,
         window_size_right=rules.right,
