@@ -36,8 +36,8 @@ def plain(monkeypatch):
 
 def judge(name, results, bound):
     found = total(results)
-    print(f"\n{name}: {found['count']} calls", *(f"{what} {value:.3f} {case}" for what, (value, case) in  # noqa: T201 - read by who runs it by hand
-                                                found["worst"].items()), sep="\n  ")  # fmt: skip
+    lines = [f"  {what}: {value:.3f} at {case}" for what, (value, case) in found["worst"].items()]
+    print("", f"{name}: {found['count']} calls", *lines, sep="\n")  # noqa: T201 - read by who runs it by hand
     wrong = [(ratios, case) for case, ratios in results if max(ratios.values()) > bound]
     assert not wrong, wrong[:5]
     return found["count"]
@@ -296,14 +296,14 @@ def test_deterministic_gradients_are_the_same_each_time():
 
 
 def test_long_sequences_are_taken_in_pieces_and_need_little_memory():
-    q, k, v = (torch.randn(1, 4096, 8, 64, device="cuda", dtype=torch.bfloat16).requires_grad_() for _ in range(3))
+    q, k, v = (torch.randn(1, 8192, 8, 64, device="cuda", dtype=torch.bfloat16).requires_grad_() for _ in range(3))
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     flash_attn.flash_attn_func(q, k, v, causal=True, softcap=30.0).sum().backward()
-    whole = 8 * 4096 * 4096 * 4
-    print(f"\npeak {(torch.cuda.max_memory_allocated() - before) / whole:.2f} of one matrix of scores")  # noqa: T201 - read by who runs it by hand
-    one_piece = flash_plain._SCORES_AT_ONCE * 4
-    assert torch.cuda.max_memory_allocated() - before < 8 * one_piece
+    whole = 8 * 8192 * 8192 * 4
+    peak = torch.cuda.max_memory_allocated() - before
+    print(f"\npeak: {peak / whole:.2f} of one matrix of scores")  # noqa: T201 - read by who runs it by hand
+    assert peak < 12 * flash_plain._SCORES_AT_ONCE * 4 < 2 * whole
 
 
 def test_masks_that_hide_all_keys_of_a_query_give_zero():
