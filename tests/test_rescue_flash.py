@@ -204,6 +204,22 @@ print(json.dumps([bool(torch.allclose(a.float(), b.float(), rtol=2**-7, atol=2**
     )
 
 
+def test_where_there_is_nothing_to_attend_to_the_output_is_zero_and_so_are_the_gradients(ask):
+    assert ask("""
+q, none = normal(2, 3, 4, 16).requires_grad_(), normal(2, 0, 2, 16).requires_grad_()
+out = flash_attn.flash_attn_func(q, none, none, causal=True)
+grads = torch.autograd.grad(out.sum(), (q, none))
+starts, ends = (torch.tensor(each, dtype=torch.int32) for each in ([0, 0, 0], [0, 4, 6]))
+some = normal(6, 2, 16).requires_grad_()
+empty = flash_attn.flash_attn_varlen_func(normal(0, 4, 16), some, some, starts, ends, 0, 4)
+(more,) = torch.autograd.grad(empty.sum(), some)
+lone = flash_attn.flash_attn_varlen_func(q.flatten(0, 1), none.flatten(0, 1), none.flatten(0, 1), ends, starts, 4, 0)
+values = [out, lone, grads[0], more]
+shapes = [list(each.shape) for each in (*values, empty, grads[1])]
+print(json.dumps([[each.abs().sum().item() for each in values], shapes]))
+""") == [[0.0] * 4, [[2, 3, 4, 16], [6, 4, 16], [2, 3, 4, 16], [6, 2, 16], [0, 4, 16], [2, 0, 2, 16]]]
+
+
 def test_autocast_and_inference_mode_change_nothing(ask):
     assert (
         ask("""
@@ -245,6 +261,7 @@ def test_the_kernel_is_asked_only_for_what_it_computes_exactly(ask):
     answers = ask("""
 class OnGpu:
     is_cuda = True
+    numel = staticmethod(lambda: 1)
     def __init__(self, dim, grad):
         self.shape, self.requires_grad = (1, 1, 1, dim), grad
 def answer(dim=64, grad=False, **more):

@@ -29,8 +29,11 @@ _BACKWARD_WITHOUT_DROPOUT = 224
 
 def renders(query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> bool:
     """Say whether torch's kernels compute these rules exactly, gradients included where they are wanted."""
+    # The backward kernels cannot be started for nothing.
+    if not (_BUILT and query.is_cuda and query.numel() and key.numel()):
+        return False
     # torch compiles its copy without ALiBi and soft capping.
-    if not (_BUILT and query.is_cuda) or rules.softcap > 0.0 or rules.alibi_slopes is not None:
+    if rules.softcap > 0.0 or rules.alibi_slopes is not None:
         return False
     if not records(query, key, value):
         return True
