@@ -32,7 +32,7 @@ def renders(query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> bool:
     # The backward kernels cannot be started for nothing.
     if not (_BUILT and query.is_cuda and query.numel() and key.numel()):
         return False
-    # torch compiles its copy without ALiBi and soft capping.
+    # torch has no argument for soft capping, and its backward pass knows no slopes.
     if rules.softcap > 0.0 or rules.alibi_slopes is not None:
         return False
     if not records(query, key, value):
