@@ -316,11 +316,11 @@ def test_masks_that_hide_all_keys_of_a_query_give_zero():
 
 BY_HAND = """
 import sys
-from rtx50_autoload.rescue import provided
+from rtx50_autoload.rescue import provided, provided_distribution
 sys.modules.update(provided.build_module("flash_attn is not installed."))
 class Finder:
     find_spec = staticmethod(lambda *arguments, **options: None)
-    find_distributions = staticmethod(provided.find_distributions)
+    find_distributions = staticmethod(provided_distribution.find_distributions)
 sys.meta_path.append(Finder)
 """
 TRANSFORMERS = """

@@ -392,3 +392,26 @@ print(json.dumps([
     assert imported[0] == "ImportError"
     assert "rtx50_autoload" in imported[1]
     assert submodule == "ModuleNotFoundError"
+
+
+def test_the_metadata_of_the_stand_in_is_told_to_who_asks_for_this_process_alone(installed):
+    answers = json.loads(
+        installed.run_code("""
+        import importlib.metadata, json, sys
+        from rtx50_autoload.rescue.provided_distribution import find_distributions
+        class Finder:
+            find_spec = staticmethod(lambda *arguments, **options: None)
+            find_distributions = staticmethod(find_distributions)
+        sys.meta_path.append(Finder)
+        print(json.dumps([
+            importlib.metadata.version("flash_attn"), importlib.metadata.version("flash-attn"),
+            importlib.metadata.metadata("flash_attn")["Summary"],
+            [each.metadata["Name"] for each in importlib.metadata.distributions() if each.version.endswith("standin")],
+            [each.metadata["Name"] for each in importlib.metadata.distributions(path=sys.path)
+             if each.version.endswith("standin")],
+        ]))
+        """).stdout
+    )
+    assert answers[:2] == ["2.8.3+rtx50.standin"] * 2
+    assert answers[2].startswith("Not flash_attn: rtx50-autoload")
+    assert answers[3:] == [["flash-attn"], []]
