@@ -23,9 +23,9 @@ from rtx50_autoload.rescue import flash_attn, flash_kernel, flash_plain  # noqa:
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU and its driver")
 
 HALF = (torch.bfloat16, torch.float16)
-#: In steps of the dtype at the largest value. The plain way rounds once; the kernel also rounds the weights, and each
-#: of its gradients is a difference of products of rounded values.
-BOUNDS = {"plain": 1.0, "kernel": 8.0}
+#: Of gradients, in steps of the dtype at the largest value; of all else it is one step. The plain way rounds once; each
+#: gradient of the kernel is a difference of products of rounded values.
+BOUNDS = {"plain": 1.0, "kernel": 5.0}
 
 
 @pytest.fixture
@@ -38,7 +38,11 @@ def judge(name, results, bound):
     found = total(results)
     lines = [f"  {what}: {value:.3f} at {case}" for what, (value, case) in found["worst"].items()]
     print("", f"{name}: {found['count']} calls", *lines, sep="\n")  # noqa: T201 - read by who runs it by hand
-    wrong = [(ratios, case) for case, ratios in results if max(ratios.values()) > bound]
+    wrong = [
+        (ratios, case)
+        for case, ratios in results
+        if any(ratio > (bound if what.startswith("gradient") else 1.0) for what, ratio in ratios.items())
+    ]
     assert not wrong, wrong[:5]
     return found["count"]
 
@@ -120,7 +124,7 @@ def test_the_plain_way_sees_what_the_kernel_sees(varlen, monkeypatch):
                 own = torch.autograd.grad(ours, (q, k, v), gradient)
             pairs = [(ours.detach(), theirs.detach(), 1e-3), *zip(own, gradients, (1.0,) * 3, strict=True)]
             ratios = [flash_cases.ratio(one, other.double(), floor=floor) for one, other, floor in pairs]
-            results.append((case, dict(zip(("out", "dq", "dk", "dv"), ratios, strict=True))))
+            results.append((case, dict(zip(("out", "gradient 1", "gradient 2", "gradient 3"), ratios, strict=True))))
     judge(f"plain against the kernel, {kind}", results, BOUNDS["kernel"])
 
 
@@ -365,7 +369,7 @@ for config_class, model_class, more, other in models:
 
 
 @pytest.mark.parametrize("way", ["by_hand", "provide"])
-def test_transformers_gives_with_the_provided_module_what_it_gives_with_its_own_attention(way, tmp_path):
+def test_transformers_gives_with_the_stand_in_what_it_gives_with_its_own_attention(way, tmp_path):
     pytest.importorskip("transformers")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RTX50_")}
     environment |= {"RTX50_RESCUE": "provide"} if way == "provide" else {}

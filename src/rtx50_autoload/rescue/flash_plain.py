@@ -173,5 +173,6 @@ def gather(tokens: Tensor, starts: Tensor, longest: int) -> Tensor:
 def sequence_of_token(starts: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Give the sequence that each of `count` tokens belongs to, and its place there."""
     token = torch.arange(count, device=starts.device, dtype=starts.dtype)
-    sequence = torch.searchsorted(starts[1:].contiguous(), token, right=True).clamp(max=starts.shape[0] - 2)
+    # All of the starts, although the first one is known: Inductor of torch 2.11 fails on a part of them.
+    sequence = (torch.searchsorted(starts, token, right=True) - 1).clamp(max=starts.shape[0] - 2)
     return sequence, (token - starts[sequence]).long()
