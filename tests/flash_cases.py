@@ -346,7 +346,7 @@ def kernel_results():
 
 def main():
     """Run the grid of a kind on the CPU."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     results = {
         "calls": lambda: [(case, run(case)) for case in cases()],
         "caches": lambda: [(case, run_cache(case)) for case in cache_cases()],

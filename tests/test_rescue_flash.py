@@ -74,7 +74,7 @@ import json, sys
 import torch
 from rtx50_autoload.rescue import flash_attn, flash_kernel, flash_padding, flash_plain, flash_rotary
 from rtx50_autoload.rescue.errors import CannotRender
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 torch.manual_seed(0)
 def normal(*shape, dtype=torch.bfloat16):
     return torch.randn(shape).to(dtype)
