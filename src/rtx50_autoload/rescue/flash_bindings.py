@@ -237,5 +237,6 @@ def _known(query: Tensor) -> None:
 
 def _refuse(**given: object) -> None:
     for name, value in given.items():
-        if value is not None and value is not False and value != 0.0:
+        # False and numbers up to 0 switch off what they are given for.
+        if value is not None and not (isinstance(value, (int, float)) and value <= 0):
             raise CannotRender(f"torch's kernel has nothing like {name}")
