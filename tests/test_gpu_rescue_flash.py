@@ -48,6 +48,7 @@ def judge(name, results, bound):
 
 
 def test_the_kernel_is_what_answers_here():
+    print(f"\n{torch.cuda.get_device_name()}, torch {torch.__version__}")  # noqa: T201 - read by who runs it by hand
     q = torch.zeros(1, 1, 1, 8, dtype=torch.float16, device="cuda")
     assert flash_kernel.renders(
         q, q, q, flash_attn.rules(q, None, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None)
