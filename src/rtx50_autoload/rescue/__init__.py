@@ -1,0 +1,1 @@
+"""Stand-ins for attention whose own kernel cannot load, on torch's operators. Loaded only when something has failed."""
