@@ -21,8 +21,8 @@ _FLASH_OPTIONS = {"scale", "window_size_left", "window_size_right", "seqused_k",
 
 _FLASH_DTYPES = (torch.float16, torch.bfloat16)
 
-#: The widest head of flash's kernel.
-_FLASH_WIDTH = 256
+#: The widths of a head up to which flash's kernel has the same limits, on each device; it has none wider.
+_FLASH_WIDTHS = (192, 224, 256)
 
 #: The kernels read 16 bytes at once.
 _BYTES = 16
@@ -83,16 +83,14 @@ _ANSWERS: dict[tuple[Any, ...], bool] = {}
 
 # torch.compile cannot trace the question, but can put it while it traces: what it depends on is no tensor.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
-def _answer(kernel: str, device: Any, dtype: Any, widths: tuple[int, int], gradient: bool, drops: bool) -> bool:
+def _answer(kernel: str, device: Any, dtype: Any, width: int, gradient: bool, drops: bool) -> bool:
     backends = torch.backends.cuda
     enabled = backends.flash_sdp_enabled() if kernel == "flash" else backends.mem_efficient_sdp_enabled()
-    question = (kernel, device, dtype, widths, gradient, drops, enabled)
+    question = (kernel, device, dtype, width, gradient, drops, enabled)
     if question not in _ANSWERS:
         # Neither the lengths nor the heads matter: which mask is asked of the kernel is decided here, not there.
-        key, value = (
-            torch.empty(1, 1, 8, width, device=device, dtype=dtype, requires_grad=gradient) for width in widths
-        )
-        parameters = backends.SDPAParams(key, key, value, None, 0.5 if drops else 0.0, False, *_MORE_PARAMETERS)
+        tensor = torch.empty(1, 1, 8, width, device=device, dtype=dtype, requires_grad=gradient)
+        parameters = backends.SDPAParams(tensor, tensor, tensor, None, 0.5 if drops else 0.0, False, *_MORE_PARAMETERS)
         can = backends.can_use_flash_attention if kernel == "flash" else backends.can_use_efficient_attention
         _ANSWERS[question] = bool(can(parameters, False))
     return _ANSWERS[question]
@@ -103,11 +101,12 @@ def can_be_flash(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> b
     if not _FLASH_KNOWN or query.device.type != "cuda" or query.dtype not in _FLASH_DTYPES:
         return False
     width = max(query.shape[-1], value.shape[-1])
-    if width > _FLASH_WIDTH:
+    if width > _FLASH_WIDTHS[-1]:
         return False
-    width = _rounded(width)
+    # Only above these widths does an answer depend on it; a width itself may be none yet while torch.compile traces.
+    told = next(bound for bound in _FLASH_WIDTHS if width <= bound)
     gradient = needs_gradient(query, key, value)
-    return bool(_answer("flash", query.device, query.dtype, (width, width), gradient, dropout > 0.0))
+    return bool(_answer("flash", query.device, query.dtype, told, gradient, dropout > 0.0))
 
 
 def _rounded(width: int) -> int:
@@ -170,9 +169,12 @@ def can_be_efficient(query: Tensor, key: Tensor, value: Tensor, dropout: float) 
     """Tell whether the memory-efficient kernel takes these (B, M, H, K) tensors, masks aside."""
     if not _EFFICIENT_KNOWN or query.device.type != "cuda":
         return False
-    widths = (query.shape[-1], value.shape[-1])
+    # The kernel wants a width that is a multiple of what it reads at once.
+    told = 8 if query.shape[-1] % 8 == 0 and value.shape[-1] % 8 == 0 else 4
+    if told != 8 and (query.shape[-1] % 4 or value.shape[-1] % 4):  # noqa: PLR2004 - the widths told
+        return False
     gradient = needs_gradient(query, key, value)
-    return bool(_answer("efficient", query.device, query.dtype, widths, gradient, dropout > 0.0))
+    return bool(_answer("efficient", query.device, query.dtype, told, gradient, dropout > 0.0))
 
 
 def efficient(
