@@ -106,6 +106,9 @@ def can_be_flash(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> b
     # Only above these widths does an answer depend on it; a width itself may be none yet while torch.compile traces.
     told = next(bound for bound in _FLASH_WIDTHS if width <= bound)
     gradient = needs_gradient(query, key, value)
+    # The backward kernel does not fit into the shared memory of an RTX card there, which not every torch knows.
+    if gradient and told > _FLASH_WIDTHS[0] and (told < _FLASH_WIDTHS[-1] or dropout):
+        return False
     return bool(_answer("flash", query.device, query.dtype, told, gradient, dropout > 0.0))
 
 
