@@ -137,10 +137,16 @@ class Autoloader:
         else:
             self._adjust(module)
 
-    def failed(self, module: ModuleType, error: Exception) -> None:
-        """Keep for `status` that the import of a watched module has failed, and attend to the error."""
+    def failed(self, module: ModuleType, error: Exception) -> bool:
+        """Keep for `status` that the import of a watched module has failed, and attend to the error.
+
+        Returns:
+            whether another module stands in its place now, so that the import has not failed for the program.
+
+        """
         self.failures[module.__name__] = f"{type(error).__name__}: {error}"
         self.error_hooks.import_failed(error)
+        return self.rescue.failed(module, error)
 
     def catch_up(self) -> bool:
         """Act on the modules that were there before us; tell whether torch was among them."""

@@ -14,8 +14,7 @@ from rtx50_autoload.masquerading.patch import PatchSet
 from rtx50_autoload.masquerading.torch_cuda import is_cuda_build, is_rocm_build
 
 from .functions import load_libraries
-from .replacing import copy_of, patch_for
-from .watched import Surroundings, Watched
+from .providing import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.settings import Settings
 
     from .functions import Broken, Library
+    from .watched import Watched
 
 __all__ = ["SteppingIn"]
 
@@ -55,6 +55,17 @@ class SteppingIn:
     watched: dict[str, Watched] = field(default_factory=dict)
     patches: PatchSet = field(default_factory=PatchSet)
 
+    def __post_init__(self) -> None:
+        self.provider = Provider(self.settings.rescue)
+
+    def install(self) -> None:
+        """Have the provider asked for what no other finder has."""
+        self.provider.install()
+
+    def failed(self, module: ModuleType, error: Exception) -> bool:
+        """Tell whether modules of ours stand in the place of one that cannot be imported."""
+        return self.provider.replace(module.__name__, error)
+
     @property
     def modules(self) -> frozenset[str]:
         """The modules whose functions are watched; none where the settings say so."""
@@ -65,37 +76,64 @@ class SteppingIn:
         if self.settings.rescue == "0":
             return
         for library in load_libraries():
-            # The module of the functions may have run before the package above it woke us.
             defining = sys.modules.get(library.module)
-            if defining is not None and module.__name__ in {library.name, library.public, library.module}:
+            # It may have run before the package above it woke us.
+            late = module.__name__ in {library.name, library.public} and not _is_running(defining)
+            if defining is not None and (defining is module or late) and not self._provides(library):
                 self._watch(library, defining)
 
     def restore(self) -> None:
-        """Give every function its own code back."""
+        """Give every function its own code back, and take away what was provided."""
+        self.provider.remove()
         self.patches.restore()
         self.watched.clear()
 
     def report(self) -> list[dict[str, Any]]:
-        """Give each function that can be answered by a stand-in, for `status`."""
+        """Give, for each library that is here, which of its functions torch answers for; for `status`."""
+        if self.settings.rescue == "0":
+            return []
         return [
             {
-                "function": watched.known_as,
+                "library": library.name,
                 "stand_in": _ANSWERS,
-                "active": bool(watched.reasons),
-                "reasons": watched.reasons,
-                "calls": watched.calls,
-                "cost": watched.library.cost,
+                "state": self._state(library),
+                "functions": [
+                    {"function": watched.known_as, "reasons": watched.reasons, "calls": watched.calls}
+                    for watched in self.watched.values()
+                    if watched.library is library and watched.reasons
+                ],
+                "cost": library.cost,
             }
-            for watched in self.watched.values()
+            for library in load_libraries()
+            if self.version(library.distribution) is not None
+            or self._provides(library)
+            or library.module in sys.modules
         ]
+
+    def _state(self, library: Library) -> str:
+        version = self.version(library.distribution)
+        if self._provides(library):
+            return f"provided: {self.provider.why}"
+        if any(watched.library is library for watched in self.watched.values()):
+            return "steps in where a kernel cannot be loaded"
+        if not library.covers(version):
+            return f"off: the functions of version {version} have not been read"
+        if library.module in sys.modules:
+            return "off: this torch computes on no NVIDIA GPU"
+        return f"when {library.module} is imported"
+
+    def _provides(self, library: Library) -> bool:
+        return library.module in self.provider.modules
 
     def _watch(self, library: Library, module: ModuleType) -> None:
         torch: Any = sys.modules.get("torch")
-        if getattr(getattr(module, "__spec__", None), "_initializing", False) or not self._may_be_needed(torch):
-            return
         version = self.version(library.distribution)
-        if not library.covers(version):
+        if not self._may_be_needed(torch) or not library.covers(version):
             return
+        # Loaded here: a process without such a library needs none of it.
+        from .replacing import copy_of, patch_for  # noqa: PLC0415
+        from .watched import Surroundings, Watched  # noqa: PLC0415
+
         surroundings = Surroundings(self._capability, self._stepped_in, self._refused)
         foreseen = {
             (device.index, getattr(torch, dtype)): broken.what
@@ -160,3 +198,8 @@ class SteppingIn:
 def _is_built(broken: Broken) -> bool:
     module, _, attribute = broken.built.partition(":")
     return getattr(sys.modules.get(module), attribute, None) is not None
+
+
+def _is_running(module: ModuleType | None) -> bool:
+    """Tell whether a module's own code has not run to its end yet."""
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))

@@ -1,0 +1,116 @@
+"""Modules of ours in the place of a flash_attn that cannot be imported, or is not there: only where that is asked for.
+
+`RTX50_RESCUE=import` asks for the first, `provide` for both. What the modules hold is `provided.py`'s concern.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
+from typing import TYPE_CHECKING, Any
+
+from rtx50_autoload import voice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from importlib.metadata import Distribution, DistributionFinder
+    from types import ModuleType
+
+    from rtx50_autoload.settings import Rescue
+
+__all__ = ["Provider"]
+
+_NAME = "flash_attn"
+_DISTRIBUTION = "flash-attn"
+
+
+@dataclass
+class Provider:
+    """A finder that stands last, and the loader of what it finds.
+
+    Args:
+        rescue: the setting.
+
+    """
+
+    rescue: Rescue
+    #: Those that have been put in place, by name, and why.
+    modules: dict[str, ModuleType] = field(default_factory=dict)
+    why: str | None = None
+
+    def install(self) -> None:
+        """Stand behind all other finders, where modules are to be provided."""
+        if self.rescue == "provide":
+            finder: Any = self
+            sys.meta_path.append(finder)
+
+    def remove(self) -> None:
+        """Stand there no longer, and take away the modules that have been provided."""
+        finder: Any = self
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+        for name, module in self.modules.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+        self.modules.clear()
+        self.why = None
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        """Find the package where no other finder has it."""
+        if name != _NAME or self.rescue != "provide":
+            return None
+        loader: Any = self
+        return ModuleSpec(name, loader, origin="rtx50-autoload", is_package=True)
+
+    def find_distributions(self, context: DistributionFinder.Context) -> Iterable[Distribution]:
+        """Give what `importlib.metadata` says of the package, where it is not installed."""
+        if context.name is not None and context.name.lower().replace("_", "-") != _DISTRIBUTION:
+            return ()
+        from .provided import find_distributions  # noqa: PLC0415 - hardly anybody asks
+
+        return find_distributions(context)
+
+    def create_module(self, _spec: ModuleSpec) -> None:
+        """Let Python make the module that `exec_module` puts others in the place of."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Put the provided modules in place."""
+        self._put(f"{module.__name__} is not installed")
+
+    def replace(self, name: str, error: Exception) -> bool:
+        """Put the provided modules in the place of a package that cannot be imported.
+
+        Args:
+            name: of the module whose import has failed.
+            error: by which it has: a missing library, an undefined symbol.
+
+        Returns:
+            whether they are there now.
+
+        """
+        if name != _NAME or self.rescue not in {"import", "provide"} or not _lacks_its_extension(error):
+            return False
+        text = " ".join(str(error).split())
+        self._put(f"{name} is installed and cannot be imported ({text})")
+        return True
+
+    def _put(self, why: str) -> None:
+        from .provided import VERSION, build_module  # noqa: PLC0415 - loads torch
+
+        self.modules = build_module(f"{why[0].upper()}{why[1:]}.")
+        self.why = why
+        for name in [name for name in sys.modules if name == _NAME or name.startswith(f"{_NAME}.")]:
+            del sys.modules[name]
+        sys.modules.update(self.modules)
+        voice.say(
+            f"{why}. Its functions are provided as {VERSION}, answered by torch's attention, because RTX50_RESCUE is "
+            f"{self.rescue}. The way to a real fix: `rtx50-autoload plan`."
+        )
+
+
+def _lacks_its_extension(error: Exception) -> bool:
+    """Tell whether the compiled part is what fails, not a Python package that only has to be installed."""
+    if isinstance(error, ModuleNotFoundError):
+        return (error.name or "").startswith(_NAME)
+    return isinstance(error, (ImportError, OSError))
