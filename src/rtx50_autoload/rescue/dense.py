@@ -169,7 +169,8 @@ def _choose(query: Tensor, key: Tensor, value: Tensor, band: Band, wish: _Wish) 
             return answer
         if usual and not (square or band == FULL):
             return with_a_mask(query, key, value, scale=wish.scale, band=band, dropout=wish.dropout), None
-    if usual and wish.output_dtype in (None, query.dtype):
+    same_dtype = extras.bias is None or extras.bias.dtype == query.dtype
+    if usual and same_dtype and wish.output_dtype in (None, query.dtype):
         # A band is written into the bias, which is as large anyway. What has no bias is full or square here.
         bias = None if extras.bias is None else masked(extras.bias, band, query.shape[1], key.shape[1])
         return _sdpa(query, key, value, bias, is_causal=bias is None and square, wish=wish), None
