@@ -6,22 +6,17 @@ module's docstring says what it is, and `__version__` is a local version of this
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rtx50_autoload.rescue import flash_attn, flash_padding, flash_rotary, flash_rotary_layers
+from rtx50_autoload.rescue.provided_distribution import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from importlib.metadata import DistributionFinder
+    from collections.abc import Mapping
 
-__all__ = ["VERSION", "StandInDistribution", "build_module", "find_distributions"]
-
-#: The version of flash_attn whose functions these are; what stands behind the plus sign says whose they truly are.
-VERSION = "2.8.3+rtx50.standin"
+__all__ = ["build_module"]
 
 _CONTENTS: dict[str, Mapping[str, Any]] = {
     "flash_attn": {name: getattr(flash_attn, name) for name in flash_attn.__all__},
@@ -70,45 +65,10 @@ def _docstring(name: str, version_note: str) -> str:
     )
 
 
-def _refusal(module: str) -> Any:  # noqa: ANN401 - the module's own __getattr__
-    def refuse(name: str) -> Any:  # noqa: ANN401 - it gives nothing
+def _refusal(module: str) -> Any:
+    def refuse(name: str) -> Any:
         raise AttributeError(
             f"rtx50-autoload, which stands in for flash_attn here, provides no {module}.{name}", name=name, obj=module
         )
 
     return refuse
-
-
-class StandInDistribution(importlib.metadata.Distribution):
-    """What `importlib.metadata` says of the stand-in, where no flash_attn is installed.
-
-    transformers and diffusers ask it for the version before they import anything.
-    """
-
-    _FILES = {  # noqa: RUF012 - nobody changes it
-        "METADATA": (
-            f"Metadata-Version: 2.1\nName: flash-attn\nVersion: {VERSION}\n"
-            "Summary: Not flash_attn: rtx50-autoload stands in for it in this process.\n"
-        ),
-        "top_level.txt": "flash_attn\n",
-        "INSTALLER": "rtx50-autoload\n",
-    }
-
-    def read_text(self, filename: str) -> str | None:
-        """Give the text of a file of the metadata."""
-        return self._FILES.get(filename)
-
-    def locate_file(self, path: Any) -> Path:  # noqa: ANN401 - the base class takes any path
-        """Give where a file would lie; there is none."""
-        return Path(__file__).parent / path
-
-
-def find_distributions(context: DistributionFinder.Context) -> Iterable[importlib.metadata.Distribution]:
-    """Give the stand-in's metadata where it is asked for: all of this process's distributions, or this name.
-
-    Who looks into a certain folder, as pip does, is not told of it: it lies in none.
-    """
-    if "path" in vars(context):
-        return ()
-    name = context.name
-    return [StandInDistribution()] if name is None or name.replace("_", "-").lower() == "flash-attn" else ()

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Provider"]
 
 _NAME = "flash_attn"
-_DISTRIBUTION = "flash-attn"
 
 
 @dataclass
@@ -65,9 +64,7 @@ class Provider:
 
     def find_distributions(self, context: DistributionFinder.Context) -> Iterable[Distribution]:
         """Give what `importlib.metadata` says of the package, where it is not installed."""
-        if context.name is not None and context.name.lower().replace("_", "-") != _DISTRIBUTION:
-            return ()
-        from .provided import find_distributions  # noqa: PLC0415 - hardly anybody asks
+        from .provided_distribution import find_distributions  # noqa: PLC0415 - hardly anybody asks
 
         return find_distributions(context)
 
@@ -96,7 +93,8 @@ class Provider:
         return True
 
     def _put(self, why: str) -> None:
-        from .provided import VERSION, build_module  # noqa: PLC0415 - loads torch
+        from .provided import build_module  # noqa: PLC0415 - loads torch
+        from .provided_distribution import VERSION  # noqa: PLC0415
 
         self.modules = build_module(f"{why[0].upper()}{why[1:]}.")
         self.why = why

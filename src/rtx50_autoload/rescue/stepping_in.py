@@ -151,7 +151,7 @@ class SteppingIn:
             self.patches.apply(patch_for(module, watched))
             self.watched[watched.target] = watched
 
-    def _may_be_needed(self, torch: Any) -> bool:  # noqa: ANN401 - a module
+    def _may_be_needed(self, torch: Any) -> bool:
         """Tell whether this torch computes on NVIDIA's GPUs, and whether one may be here."""
         cuda = getattr(torch, "cuda", None)
         if cuda is None or is_rocm_build(cuda):

@@ -114,7 +114,7 @@ class Watched:
             (tensor.device.index or 0, tensor.dtype)
         )
 
-    def traced(self, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever the function gives
+    def traced(self, arguments: dict[str, Any]) -> Any:
         """Answer a call that a compiler traces and whose kernel is known not to load."""
         return self._answer(**self._understood(arguments))
 
@@ -198,11 +198,11 @@ class Watched:
     def _defaults(self) -> dict[str, Any]:
         return {name: parameter.default for name, parameter in signature(self.original).parameters.items()}
 
-    def _tensor(self, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - torch's type is not known here
+    def _tensor(self, arguments: dict[str, Any]) -> Any:
         """Give the first tensor of a call, which is the query; None where there is none."""
         return next((value for value in arguments.values() if isinstance(value, self.torch.Tensor)), None)
 
-    def _key(self, tensor: Any, arguments: dict[str, Any]) -> _Key:  # noqa: ANN401
+    def _key(self, tensor: Any, arguments: dict[str, Any]) -> _Key:
         return (
             tensor.device,
             tensor.dtype,
