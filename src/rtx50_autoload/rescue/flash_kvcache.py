@@ -56,9 +56,7 @@ class Cache(NamedTuple):
         return int(self.pages.shape[1] * self.keys.shape[1])
 
 
-def check_cache(
-    query: Tensor, cache: Cache, key: Tensor | None, value: Tensor | None, rotation: Rotation | None
-) -> None:
+def check_cache(query: Tensor, cache: Cache, key: Tensor | None, value: Tensor | None, rotation: Rotation | None) -> None:
     """Refuse what flash_attn refuses, with the same type of error and in its words.
 
     Raises:
