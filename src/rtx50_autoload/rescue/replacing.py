@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["copy_of", "patch_for"]
 
 # The hot path. What it calls while nothing has failed: the function's own code, and torch to learn whether a compiler
-# is tracing it, in which case there is nothing to try: nothing runs yet. Where our name is gone, another thread has
-# taken the change back since this call began.
+# is tracing it, in which case an error would come later, out of compiled code, and has to be foreseen. Where our name
+# is gone, another thread has taken the change back since this call began.
 _TEMPLATE = """
 def {name}({parameters}):
     try:
@@ -33,7 +33,7 @@ def {name}({parameters}):
     except NameError:
         return {name}({arguments})
     if _rtx50_autoload_watched.is_compiling():
-        if _rtx50_autoload_watched.alert and _rtx50_autoload_watched.why({named}):
+        if _rtx50_autoload_watched.fails_traced({named}):
             return _rtx50_autoload_watched.traced({named})
         return _rtx50_autoload_watched.original({arguments})
     _rtx50_autoload_tried = None

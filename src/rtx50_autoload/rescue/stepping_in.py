@@ -142,13 +142,21 @@ class SteppingIn:
             for dtype in broken.dtypes
             if device.capability[0] == broken.capability
         }
+        probe = None
         for name in library.functions:
             function = getattr(module, name, None)
             known = self.watched.get(f"{library.module}.{name}")
             if function is None or (known is not None and known.function is function):
                 continue
-            watched = Watched(library, name, function, copy_of(function), torch, surroundings, foreseen)
-            self.patches.apply(patch_for(module, watched))
+            try:
+                original = copy_of(function)
+                probe = probe or original
+                watched = Watched(library, name, function, original, torch, surroundings, foreseen, probe)
+                patch = patch_for(module, watched)
+            except Exception as error:  # noqa: BLE001 - a function of another make is left alone, the others are not
+                hook.record(error)
+                continue
+            self.patches.apply(patch)
             self.watched[watched.target] = watched
 
     def _may_be_needed(self, torch: Any) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -66,7 +65,9 @@ class Watched:
         function: the library's own, which asks us.
         original: does what it did before us.
         foreseen: for the index of a device and a dtype, why the kernel is not to be tried.
+        probe: a function of the library that takes a query, keys and values, as it was before us.
         failing: for each kind of call that has failed, why.
+        loaded: for a device and a dtype, whether `probe` has loaded its kernel.
         calls: how many the stand-in has answered.
 
     """
@@ -78,8 +79,13 @@ class Watched:
     torch: ModuleType
     surroundings: Surroundings
     foreseen: dict[tuple[int, object], str] = field(default_factory=dict)
+    probe: Callable[..., Any] | None = None
     failing: dict[_Key, str] = field(default_factory=dict)
+    loaded: dict[tuple[object, object], bool] = field(default_factory=dict)
     calls: int = 0
+    _answer: Any = None
+    _takes: frozenset[str] = frozenset()
+    _defaults: dict[str, Any] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -114,8 +120,35 @@ class Watched:
             (tensor.device.index or 0, tensor.dtype)
         )
 
+    def fails_traced(self, arguments: dict[str, Any]) -> bool:
+        """Tell whether a call that a compiler traces has to be answered by the stand-in. Traced itself."""
+        if self.alert and self.why(arguments) is not None:
+            return True
+        tensor = self._tensor(arguments)
+        return tensor is not None and not self.loads(tensor.device, tensor.dtype)
+
+    def loads(self, device: Any, dtype: object) -> bool:
+        """Tell whether the library's kernel loads, by a tiny call of it, once for each device and dtype.
+
+        Runs while a compiler traces; the compiler takes the answer for a constant.
+        """
+        known = self.loaded.get((device, dtype))
+        if known is None:
+            known = self.loaded[device, dtype] = self._try(device, dtype)
+        return known
+
+    def load(self) -> bool:
+        """Load the stand-in. Run at once by a compiler that traces, too."""
+        if self._answer is None:
+            answer = getattr(import_module(self.library.stand_ins), self.name)
+            self._takes = frozenset(signature(answer).parameters)
+            self._defaults = {name: one.default for name, one in signature(self.original).parameters.items()}
+            self._answer = answer
+        return True
+
     def traced(self, arguments: dict[str, Any]) -> Any:
-        """Answer a call that a compiler traces and whose kernel is known not to load."""
+        """Answer a call that a compiler traces and whose kernel does not load. Traced itself."""
+        self.load()
         return self._answer(**self._understood(arguments))
 
     def before(self, arguments: dict[str, Any]) -> Outcome | None:
@@ -125,7 +158,7 @@ class Watched:
             if reason is None:
                 return None
             if reason not in self._told:
-                self._remember(arguments, reason, None)
+                self._tell(self._tensor(arguments).device.index or 0, reason, None)
         except Exception as error:  # noqa: BLE001 - the library's own function answers then
             hook.record(error)
             return None
@@ -172,6 +205,7 @@ class Watched:
 
         """
         try:
+            self.load()
             value = self._answer(**self._understood(arguments))
         except getattr(self.torch, "OutOfMemoryError", self.torch.cuda.OutOfMemoryError):
             raise
@@ -180,23 +214,36 @@ class Watched:
         self.calls += 1
         return Outcome(value)
 
+    def _try(self, device: Any, dtype: object) -> bool:
+        try:
+            with self.torch.no_grad():
+                query = self.torch.zeros(1, 16, 1, 64, device=device, dtype=dtype)
+                # An error that somebody else has left behind does not come twice.
+                failed = self._probed(query) and self._probed(query)
+            if failed:
+                self._tell(device.index or 0, *failed)
+        except Exception as fault:  # noqa: BLE001 - the compiler gets the library's own function
+            hook.record(fault)
+            return True
+        return failed is None
+
+    def _probed(self, query: Any) -> tuple[str, Exception] | None:
+        """Give why the library's kernel does not load for a query, and the error; None where it may."""
+        try:
+            if self.probe is not None:
+                self.probe(query, query, query)
+        except Exception as error:  # noqa: BLE001 - its kind is asked for
+            failure = self._failure(error, {"query": query})
+            return None if failure is None else (failure.what, error)
+        return None
+
     def _understood(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Leave out what the stand-in does not know and the call does not use: a newer version's parameter."""
-        parameters = signature(self._answer).parameters
         return {
             name: value
             for name, value in arguments.items()
-            if name in parameters or value is not self._defaults.get(name, _NO_DEFAULT)
+            if name in self._takes or value is not self._defaults.get(name, _NO_DEFAULT)
         }
-
-    @cached_property
-    def _answer(self) -> Callable[..., Any]:
-        answer: Callable[..., Any] = getattr(import_module(self.library.stand_ins), self.name)
-        return answer
-
-    @cached_property
-    def _defaults(self) -> dict[str, Any]:
-        return {name: parameter.default for name, parameter in signature(self.original).parameters.items()}
 
     def _tensor(self, arguments: dict[str, Any]) -> Any:
         """Give the first tensor of a call, which is the query; None where there is none."""
@@ -234,13 +281,22 @@ class Watched:
 
     def _remember(self, arguments: dict[str, Any], reason: str, error: Exception | None) -> None:
         tensor = self._tensor(arguments)
+        self.failing[self._key(tensor, arguments)] = reason
+        self.alert = True
+        self._tell(tensor.device.index or 0, reason, error)
+
+    def _tell(self, index: int, reason: str, error: Exception | None) -> None:
         with self._lock:
-            self.failing[self._key(tensor, arguments)] = reason
-            self.alert = True
             first = reason not in self._told
             self._told.add(reason)
         if first:
-            self.surroundings.stepped_in(self, tensor.device.index or 0, reason, error)
+            self.surroundings.stepped_in(self, index, reason, error)
+
+
+# torch.compile runs functions with this mark at once and takes what they give for a constant; torch's own function that
+# sets it, `torch._dynamo.assume_constant_result`, would load the compiler.
+Watched.load._dynamo_marked_constant = True  # type: ignore[attr-defined]
+Watched.loads._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _words(error: Exception) -> str:
