@@ -3,9 +3,10 @@
 `rtx50_autoload.pth` imports this module at every start of Python, so it imports nothing that Python has not loaded
 already (not even `__future__` or `typing`), reads no file and prints nothing. It knows nothing of GPUs: it calls
 ``module_loaded(module)`` or ``module_failed(module, error)`` of the module named by `handler` when a module named in
-`watched` has run, or has failed to, and where RTX50_RESCUE=provide wants that, ``module_missing(name)`` when there is
-none. The name of this file, of `install` and of `torch_backend` stand in files that
-outlive an upgrade (the start-up file, the entry point): they never change.
+`watched` has run, or has failed to. Where RTX50_RESCUE=provide wants that, it also asks ``module_missing(name)`` for a
+module that nobody has, and ``distributions(context)`` for what `importlib.metadata` is to say of it. The name of this
+file, of `install` and of `torch_backend` stand in files that outlive an upgrade (the start-up file, the entry point):
+they never change.
 
 The file name contains "importlib" and "_bootstrap" because `warnings` leaves out frames of such files when it counts
 stack levels: a warning raised by a watched module then names the line that imported it, as without us.
@@ -15,7 +16,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
@@ -29,6 +30,8 @@ watched: "Container[str]" = frozenset(
 handler = "rtx50_autoload.activation"
 #: Through which door we came: "pth", "torch.backends" or "api"; None before `install`.
 door: "str | None" = None
+#: Whether a settings file says what RTX50_RESCUE=provide says, once that has been read.
+provides = False
 #: Faults of our own. They never reach the program; `status` and RTX50_DEBUG=1 show them.
 faults: "list[Exception]" = []
 
@@ -107,8 +110,17 @@ def find_spec(
             except Exception as error:  # noqa: BLE001 - our fault must not cost the import
                 record(error)
             return spec
-    provided: ModuleSpec | None = notify("module_missing", name) if _variable("RTX50_RESCUE") == "provide" else None
+    provided: ModuleSpec | None = notify("module_missing", name) if _provides() else None
     return provided
+
+
+def find_distributions(context: "Any") -> "Iterable[Any]":  # noqa: ANN401
+    """Give what `importlib.metadata` asks every finder for: next to always, nothing."""
+    return (notify("distributions", context) or ()) if _provides() and not disabled() else ()
+
+
+def _provides() -> "bool":
+    return provides or _variable("RTX50_RESCUE") == "provide"
 
 
 def _watch(spec: "ModuleSpec") -> "None":

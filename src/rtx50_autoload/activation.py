@@ -1,8 +1,8 @@
 """What happens when torch, xformers or flash_attn arrive, and the same by hand.
 
-`module_loaded`, `module_failed`, `module_missing` and `torch_ready` are called by the import hook, which records what
-they raise; `activate` and `deactivate` do by hand what it does by itself; `truth` and `masquerade` rule a block of a
-program.
+`module_loaded`, `module_failed`, `module_missing`, `distributions` and `torch_ready` are called by the import hook,
+which records what they raise; `activate` and `deactivate` do by hand what it does by itself; `truth` and `masquerade`
+rule a block of a program.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .settings import CapabilityMap
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from importlib.machinery import ModuleSpec
+    from importlib.metadata import Distribution, DistributionFinder
     from types import ModuleType
 
     from .capability import Capability
@@ -33,6 +34,7 @@ __all__ = [
     "activate",
     "current",
     "deactivate",
+    "distributions",
     "guard",
     "masquerade",
     "module_failed",
@@ -92,6 +94,12 @@ def module_missing(name: str) -> ModuleSpec | None:
     """Hear from the import hook that there is no module of a watched name; give the spec of one that we provide."""
     loader = _prepare()
     return None if loader is None else loader.rescue.provider.find_spec(name)
+
+
+def distributions(context: DistributionFinder.Context) -> Iterable[Distribution]:
+    """Hear from the import hook that `importlib.metadata` looks for distributions; give those that we provide."""
+    loader = _prepare()
+    return () if loader is None else loader.rescue.provider.find_distributions(context)
 
 
 def torch_ready() -> None:

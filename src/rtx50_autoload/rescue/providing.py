@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
+import _rtx50_autoload_importlib_bootstrap as hook
 from rtx50_autoload import voice
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _NAME = "flash_attn"
 
 @dataclass
 class Provider:
-    """A finder that stands last, and the loader of what it finds.
+    """What gives the modules, and the loader that puts them in place.
 
     Args:
         rescue: the setting.
@@ -39,24 +40,20 @@ class Provider:
     why: str | None = None
 
     def install(self) -> None:
-        """Stand behind all other finders, where modules are to be provided."""
-        if self.rescue == "provide":
-            finder: Any = self
-            sys.meta_path.append(finder)
+        """Have the import hook ask for what no other finder has, where modules are to be provided."""
+        hook.provides = self.rescue == "provide"
 
     def remove(self) -> None:
-        """Stand there no longer, and take away the modules that have been provided."""
-        finder: Any = self
-        if finder in sys.meta_path:
-            sys.meta_path.remove(finder)
+        """Be asked no longer, and take away the modules that have been provided."""
+        hook.provides = False
         for name, module in self.modules.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
         self.modules.clear()
         self.why = None
 
-    def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
-        """Find the package where no other finder has it."""
+    def find_spec(self, name: str) -> ModuleSpec | None:
+        """Give the spec of the package, which no other finder has."""
         if name != _NAME or self.rescue != "provide":
             return None
         loader: Any = self
@@ -66,7 +63,7 @@ class Provider:
         """Give what `importlib.metadata` says of the package, where it is not installed."""
         from .provided_distribution import find_distributions  # noqa: PLC0415 - hardly anybody asks
 
-        return find_distributions(context)
+        return find_distributions(context) if self.rescue == "provide" else ()
 
     def create_module(self, _spec: ModuleSpec) -> None:
         """Let Python make the module that `exec_module` puts others in the place of."""

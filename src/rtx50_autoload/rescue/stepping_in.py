@@ -59,7 +59,7 @@ class SteppingIn:
         self.provider = Provider(self.settings.rescue)
 
     def install(self) -> None:
-        """Have the provider asked for what no other finder has."""
+        """Have the provider asked for what nobody else has."""
         self.provider.install()
 
     def failed(self, module: ModuleType, error: Exception) -> bool:
