@@ -301,9 +301,9 @@ def test_transformers_computes_the_same_with_the_provided_flash_attn(state):
     if importlib.util.find_spec("flash_attn") is not None:
         pytest.skip("flash_attn is installed, so none is provided")
     code = """
-import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-config = LlamaConfig(
+import torch
+sizes = dict(
     vocab_size=128, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
     num_key_value_heads=2, max_position_embeddings=128, pad_token_id=0,
 )
@@ -313,7 +313,7 @@ mask[1, :7] = 0
 logits, generated, losses = {}, {}, {}
 for way in ("sdpa", "flash_attention_2"):
     torch.manual_seed(0)
-    model = LlamaForCausalLM._from_config(config, attn_implementation=way, torch_dtype=torch.bfloat16).to("cuda")
+    model = LlamaForCausalLM(LlamaConfig(**sizes, attn_implementation=way)).to("cuda", torch.bfloat16)
     seen = mask.bool()
     with torch.no_grad():
         logits[way] = model(tokens, attention_mask=mask).logits[seen].float()
