@@ -92,8 +92,11 @@ def cache_cases(seed=0, sizes=SMALL, dims=(16, 32), extras=("plain", "softcap", 
                 groups = draw.choice((1, 2))
                 used = tuple(draw.choice(sizes) for _ in range(batch))
                 extra = extras[number % len(extras)]
-                yield Case(kind, dtype, causal, window, extra, (length,) * batch, used, groups * draw.choice((1, 3)),
-                           groups, draw.choice(dims), None, False, draw.randrange(1 << 30))  # fmt: skip
+                heads, dim = groups * draw.choice((1, 3)), draw.choice(dims)
+                yield Case(
+                    kind, dtype, causal, window, extra, (length,) * batch, used, heads, groups, dim,
+                    scale=None, strided=False, seed=draw.randrange(1 << 30),
+                )  # fmt: skip
 
 
 class Inputs:
@@ -172,7 +175,10 @@ def run(case: Case, device="cpu", functions=flash_attn):
     given = [tensor.detach().requires_grad_() for tensor in given]
     where = ()
     if varlen:
-        q, k = (starts(case.lengths_q, device), max(case.lengths_q)), (starts(case.lengths_k, device), max(case.lengths_k))
+        q, k = (
+            (starts(case.lengths_q, device), max(case.lengths_q)),
+            (starts(case.lengths_k, device), max(case.lengths_k)),
+        )
         where = (q[0], q[1]) if case.kind == "varlen_qkvpacked" else (q[0], k[0], q[1], k[1])
     out = getattr(functions, f"flash_attn_{case.kind}_func".replace("_dense", ""))(
         *given, *where, **options(case, inputs)
@@ -201,7 +207,7 @@ def run(case: Case, device="cpu", functions=flash_attn):
     }
 
 
-def run_cache(case: Case, device="cpu", functions=flash_attn):
+def run_cache(case: Case, device="cpu", functions=flash_attn):  # noqa: C901, PLR0912, PLR0915 - told in its order
     """Call flash_attn_with_kvcache; give the ratio of the output, of its sums, and of what the cache then holds."""
     inputs = Inputs(case, device)
     batch, length, used = len(case.lengths_q), case.lengths_q[0], list(case.lengths_k)
@@ -292,14 +298,50 @@ def run_cache(case: Case, device="cpu", functions=flash_attn):
     return got
 
 
+def kernel_by_reference(  # noqa: PLR0913, PLR0917 - in torch's order
+    q, k, v, starts_q, starts_k, longest_q, longest_k, dropout_p, is_causal, return_debug_mask, *,
+    scale, window_size_left, window_size_right, seqused_k,
+):  # fmt: skip
+    """Stand for torch's kernel where there is no GPU: the same arguments, answered by the reference."""
+    assert q.shape[-1] % 8 == 0
+    assert all(tensor.stride(-1) == 1 for tensor in (q, k, v))
+    assert dropout_p == 0.0
+    assert not return_debug_mask
+    rules = {"scale": scale, "causal": is_causal, "window": (window_size_left, window_size_right), "softcap": 0.0}
+    rules |= {"longest_q": longest_q, "longest_k": longest_k}
+    if starts_q is None:
+        outs, sums = flash_reference.sequences(list(q.double()), list(k.double()), list(v.double()), **rules)
+        return torch.stack(outs).to(q.dtype), torch.stack(sums).float()
+    assert all(each is None or each.dtype == torch.int32 for each in (starts_q, starts_k, seqused_k))
+    used = starts_k.diff() if seqused_k is None else seqused_k
+    spans = [slice(start, start + length) for start, length in zip(starts_k[:-1].tolist(), used.tolist(), strict=True)]
+    queries = list(q.double().split(starts_q.diff().tolist()))
+    keys, values = ([tensor[span].double() for span in spans] for tensor in (k, v))
+    outs, sums = flash_reference.sequences(queries, keys, values, **rules)
+    return torch.cat(outs).to(q.dtype), torch.cat(sums, dim=1).float()
+
+
+def ask_the_kernel():
+    """Have every call go to the kernel that the kernel can answer, and have the reference for a kernel."""
+    flash_kernel.renders = lambda *arguments: arguments[-1].softcap <= 0 and arguments[-1].alibi_slopes is None
+    torch.ops.aten._flash_attention_forward = kernel_by_reference
+
+
 def total(results):
     """Give how many calls there were and, by result, the largest ratio with its case."""
     worst = {}
-    for count, (case, ratios) in enumerate(results, 1):
+    for case, ratios in results:
         for name, value in ratios.items():
             if value >= worst.get(name, (0.0, ""))[0]:
                 worst[name] = (value, str(case))
-    return {"count": count, "worst": worst}
+    return {"count": len(results), "worst": worst}
+
+
+def kernel_results():
+    """Run what the kernel answers, without it."""
+    ask_the_kernel()
+    results = [(case, run(case)) for case in cases(seed=5, extras=("plain",))]
+    return results + [(case, run_cache(case)) for case in cache_cases(seed=6, extras=("plain",), dims=(16, 20))]
 
 
 def main():
@@ -308,6 +350,7 @@ def main():
     results = {
         "calls": lambda: [(case, run(case)) for case in cases()],
         "caches": lambda: [(case, run_cache(case)) for case in cache_cases()],
+        "kernel": kernel_results,
     }[sys.argv[1]]()
     json.dump({**total(results), "kernel": flash_kernel._BUILT}, sys.stdout)
 

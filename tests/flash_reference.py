@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def limits(row, queries, keys, causal, window, longest_q, longest_k, *, slopes):
+def limits(row, queries, keys, *, causal, window, longest_q, longest_k, slopes):  # noqa: PLR0913 - as the kernel
     """Give the first and the last key that a query sees; the last is before the first where it sees none.
 
     The documented window, but for this: flash_attn's kernel takes a side that reaches over all keys for unlimited, and
@@ -22,7 +22,9 @@ def limits(row, queries, keys, causal, window, longest_q, longest_k, *, slopes):
     return first, last
 
 
-def one_sequence(q, k, v, *, scale, causal, window, softcap, slopes, longest_q, longest_k):
+def one_sequence(  # noqa: PLR0913 - as the function
+    q, k, v, *, scale, causal, window, softcap, slopes, longest_q, longest_k
+):
     """Attend from q (queries, heads, dimension) to k and v (keys, groups, dimension): the output, and lse by head."""
     queries, heads, keys = q.shape[0], q.shape[1], k.shape[0]
     if keys == 0 or queries == 0:
@@ -35,10 +37,8 @@ def one_sequence(q, k, v, *, scale, causal, window, softcap, slopes, longest_q, 
     column = torch.arange(keys, device=q.device)[None, :]
     if slopes is not None:
         scores = scores - slopes.to(q.dtype)[:, None, None] * (row + keys - queries - column).abs()
-    ends = [
-        limits(i, queries, keys, causal, window, longest_q, longest_k, slopes=slopes is not None)
-        for i in range(queries)
-    ]
+    sizes = {"causal": causal, "window": window, "longest_q": longest_q, "longest_k": longest_k}
+    ends = [limits(i, queries, keys, **sizes, slopes=slopes is not None) for i in range(queries)]
     first, last = torch.tensor(ends, device=q.device).T
     seen = (column >= first[:, None]) & (column <= last[:, None])
     weights = torch.exp(scores - scores.amax(dim=-1, keepdim=True).detach()) * seen
@@ -53,7 +53,7 @@ def one_sequence(q, k, v, *, scale, causal, window, softcap, slopes, longest_q, 
     return out, lse.masked_fill(blind.squeeze(-1), torch.inf)
 
 
-def sequences(qs, ks, vs, *, slopes=None, longest_q=None, longest_k=None, **rules):
+def sequences(qs, ks, vs, *, slopes=None, longest_q=None, longest_k=None, **rules):  # noqa: PLR0913 - as the function
     """Attend within each of several sequences; `slopes` are by head, or by sequence and head."""
     longest_q = max(q.shape[0] for q in qs) if longest_q is None else longest_q
     longest_k = max(k.shape[0] for k in ks) if longest_k is None else longest_k

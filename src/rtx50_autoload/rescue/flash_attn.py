@@ -224,6 +224,8 @@ def _packed(
     max_seqlen_q, max_seqlen_k = _number(max_seqlen_q), _number(max_seqlen_k)
     starts_k, lengths_k = cu_seqlens_k, None
     if block_table is not None:
+        if key.shape[1] % flash_kvcache.PAGE_SIZE_STEP != 0:
+            raise RuntimeError("Paged KV cache block size must be divisible by 256")
         lengths_k = cu_seqlens_k.diff()
         capacity = block_table.shape[1] * key.shape[1]
         key, value = (flash_kvcache.paged(tensor, block_table, lengths_k) for tensor in (key, value))

@@ -29,8 +29,11 @@ _BACKWARD_WITHOUT_DROPOUT = 224
 
 def renders(query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> bool:
     """Say whether torch's kernels compute these rules exactly, gradients included where they are wanted."""
-    # torch compiles its copy without ALiBi and soft capping.
-    if not (_BUILT and query.is_cuda) or rules.softcap > 0.0 or rules.alibi_slopes is not None:
+    # The backward kernels cannot be started for nothing.
+    if not (_BUILT and query.is_cuda and query.numel() and key.numel()):
+        return False
+    # torch has no argument for soft capping, and its backward pass knows no slopes.
+    if rules.softcap > 0.0 or rules.alibi_slopes is not None:
         return False
     if not records(query, key, value):
         return True
@@ -101,7 +104,7 @@ def _run(
     missing = -head_dim % _HEAD_DIM_STEP
     if missing:
         query, key, value = (functional.pad(tensor, [0, missing]) for tensor in (query, key, value))
-    out, logsumexp, *_ = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - the only way to the kernel's windows
+    out, logsumexp, *_ = torch.ops.aten._flash_attention_forward(
         query,
         key,
         value,
@@ -111,7 +114,7 @@ def _run(
         longest_k,
         rules.dropout_p,
         rules.causal,
-        False,  # noqa: FBT003 - return_debug_mask, by position in every version
+        False,
         scale=rules.scale,
         window_size_left=rules.left,
         window_size_right=rules.right,

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.rescue.flash_rules import Rules
 
-__all__ = ["Cache", "Rotation", "attend", "paged"]
+__all__ = ["PAGE_SIZE_STEP", "Cache", "Rotation", "attend", "paged"]
+
+#: Pages have a multiple of this size.
+PAGE_SIZE_STEP = 256
+#: A multiple of so many dimensions is rotated.
+_ROTATED_STEP = 16
 
 
 class Rotation(NamedTuple):
@@ -56,49 +61,70 @@ class Cache(NamedTuple):
         return int(self.pages.shape[1] * self.keys.shape[1])
 
 
-def check_cache(query: Tensor, cache: Cache, key: Tensor | None, value: Tensor | None, rotation: Rotation | None) -> None:
+def check_cache(
+    query: Tensor, cache: Cache, key: Tensor | None, value: Tensor | None, rotation: Rotation | None
+) -> None:
     """Refuse what flash_attn refuses, with the same type of error and in its words.
 
     Raises:
         RuntimeError: flash_attn would refuse the call.
 
     """
-    if query.shape[0] == 0:
-        raise RuntimeError("batch size must be positive")
-    if cache.pages is not None and cache.rows is not None:
-        raise RuntimeError("Paged KVcache does not support cache_batch_idx")
-    if cache.pages is not None and cache.left is not None:
-        raise RuntimeError("We don't support Paged KV and leftpad_k running at the same time yet")
-    for name, tensor in (("block_table", cache.pages), ("seqlens_k", cache.used), ("leftpad_k", cache.left)):
-        if tensor is not None and tensor.dtype != torch.int32:
-            raise RuntimeError(f"{name} must have dtype int32")
-    if cache.rows is not None and cache.rows.dtype != torch.int32:
-        raise RuntimeError("cache_batch_idx must have dtype int32")
+    refused = {
+        "batch size must be positive": query.shape[0] == 0,
+        "Paged KVcache does not support cache_batch_idx": cache.pages is not None and cache.rows is not None,
+        "We don't support Paged KV and leftpad_k running at the same time yet": (
+            cache.pages is not None and cache.left is not None
+        ),
+        "Paged KV cache block size must be divisible by 256": (
+            cache.pages is not None and cache.keys.shape[1] % PAGE_SIZE_STEP != 0
+        ),
+        "If rotary cos/sin are provided, new key / value to be appended to KV cache must also be provided": (
+            rotation is not None and key is None
+        ),
+    }
+    integers = {"block_table": cache.pages, "seqlens_k": cache.used, "leftpad_k": cache.left}
+    for name, tensor in {**integers, "cache_batch_idx": cache.rows}.items():
+        refused[f"{name} must have dtype int32"] = tensor is not None and tensor.dtype != torch.int32
+    _refuse(refused)
     if key is not None:
-        if value is None:
-            raise RuntimeError("If key is supplied, value must also be passed in")
-        if cache.used is None:
-            raise RuntimeError("If key is supplied, seqlens_k must also be passed in")
-        if key.dtype != query.dtype or value.dtype != query.dtype:
-            raise RuntimeError("Key and value must have the same dtype as query")
-        if query.shape[1] > cache.capacity:
-            raise RuntimeError("If key is supplied, it must have seqlen <= the seqlen of the KV cache")
+        _check_new(query, cache, key, value)
     if rotation is not None:
-        if key is None:
-            raise RuntimeError(
-                "If rotary cos/sin are provided, new key / value to be appended to KV cache must also be provided"
-            )
-        if rotation.cos.dtype != query.dtype or rotation.sin.dtype != query.dtype:
-            raise RuntimeError("rotary_cos must have the same dtype as query")
-        if rotation.cos.shape != rotation.sin.shape or 2 * rotation.cos.shape[1] > query.shape[-1]:
-            raise RuntimeError("rotary_dim must be <= headdim")
-        if rotation.cos.shape[1] % 8 != 0:
-            raise RuntimeError("Only rotary dimensions divisible by 16 are currently supported")
-        if rotation.cos.shape[0] < cache.capacity:
-            raise RuntimeError("cos/sin seqlen must be at least the seqlen of KV cache")
+        _check_rotation(query, cache, rotation)
 
 
-@torch.no_grad()
+def _check_new(query: Tensor, cache: Cache, key: Tensor, value: Tensor | None) -> None:
+    _refuse(
+        {
+            "If key is supplied, value must also be passed in": value is None,
+            "If key is supplied, seqlens_k must also be passed in": cache.used is None,
+            "Key must have the same dtype as query": key.dtype != query.dtype,
+            "Value must have the same dtype as query": value is not None and value.dtype != query.dtype,
+            "If key is supplied, it must have seqlen <= the seqlen of the KV cache": query.shape[1] > cache.capacity,
+        }
+    )
+
+
+def _check_rotation(query: Tensor, cache: Cache, rotation: Rotation) -> None:
+    rotated = 2 * rotation.cos.shape[1]
+    _refuse(
+        {
+            "rotary_cos must have the same dtype as query": rotation.cos.dtype != query.dtype,
+            "rotary_sin must have the same dtype as query": rotation.sin.dtype != query.dtype,
+            "rotary_cos and rotary_sin must have the same shape": rotation.cos.shape != rotation.sin.shape,
+            "rotary_dim must be <= headdim": rotated > query.shape[-1],
+            "Only rotary dimensions divisible by 16 are currently supported": rotated % _ROTATED_STEP != 0,
+            "cos/sin seqlen must be at least the seqlen of KV cache": rotation.cos.shape[0] < cache.capacity,
+        }
+    )
+
+
+def _refuse(refused: dict[str, bool]) -> None:
+    for message, holds in refused.items():
+        if holds:
+            raise RuntimeError(message)
+
+
 def attend(
     query: Tensor,
     cache: Cache,
@@ -123,6 +149,13 @@ def attend(
     """
     check(query, cache.keys, cache.values, rules)
     check_cache(query, cache, key, value, rotation)
+    with torch.no_grad():
+        return _attend(query, cache, key, value, rotation, rules)
+
+
+def _attend(
+    query: Tensor, cache: Cache, key: Tensor | None, value: Tensor | None, rotation: Rotation | None, rules: Rules
+) -> tuple[Tensor, Tensor]:
     batch, length = query.shape[:2]
     device = query.device
     used = cache.used

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from rtx50_autoload.rescue.dense import connected_zeros
 from rtx50_autoload.rescue.flash_kernel import records
 from rtx50_autoload.rescue.flash_rules import visible_window
 
@@ -52,8 +53,7 @@ def attend(
     batch, longest_q, heads, head_dim = query.shape
     longest_k, groups = key.shape[1], key.shape[2]
     if longest_k == 0 or longest_q == 0:
-        # Multiplied rather than made anew: the gradients of what takes no part are zero, not missing.
-        out = query * 0 + value.sum() * 0
+        out = connected_zeros(tuple(query.shape), query.dtype, query, key, value)
         return out, out.new_full((batch, heads, longest_q), torch.inf, dtype=torch.float32)
     # What lies behind a sequence's end may be anything, and zero times not-a-number is not zero.
     if lengths_k is not None:
@@ -145,7 +145,7 @@ def attend_packed(
     The arguments are those of `flash_kernel.packed`. Tokens behind the last sequence give zero.
     """
     if query.shape[0] == 0:
-        return query * 1
+        return connected_zeros(tuple(query.shape), query.dtype, query, key, value)
     lengths_q = starts_q.diff()
     lengths_k = starts_k.diff() if lengths_k is None else lengths_k
     padded, _ = attend(
@@ -165,7 +165,7 @@ def attend_packed(
 def gather(tokens: Tensor, starts: Tensor, longest: int) -> Tensor:
     """Give what begins at each start, as (sequences, longest, ...); behind a sequence's end it may be anything."""
     if tokens.shape[0] == 0:
-        return tokens.new_zeros((starts.shape[0], longest, *tokens.shape[1:])) + tokens.sum()
+        return connected_zeros((starts.shape[0], longest, *tokens.shape[1:]), tokens.dtype, tokens)
     index = starts[:, None].long() + torch.arange(longest, device=tokens.device)
     return tokens[index.clamp(max=tokens.shape[0] - 1)]
 
@@ -173,5 +173,6 @@ def gather(tokens: Tensor, starts: Tensor, longest: int) -> Tensor:
 def sequence_of_token(starts: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Give the sequence that each of `count` tokens belongs to, and its place there."""
     token = torch.arange(count, device=starts.device, dtype=starts.dtype)
-    sequence = torch.searchsorted(starts[1:].contiguous(), token, right=True).clamp(max=starts.shape[0] - 2)
+    # All of the starts, although the first one is known: Inductor of torch 2.11 fails on a part of them.
+    sequence = (torch.searchsorted(starts, token, right=True) - 1).clamp(max=starts.shape[0] - 2)
     return sequence, (token - starts[sequence]).long()

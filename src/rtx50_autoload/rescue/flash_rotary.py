@@ -50,9 +50,7 @@ def apply_rotary(
             raise AssertionError("If cu_seqlens is passed in, then max_seqlen must be passed")
         length = max_seqlen
         sequence, position = sequence_of_token(cu_seqlens, x.shape[0])
-        position = position + (
-            seqlen_offsets[sequence] if isinstance(seqlen_offsets, torch.Tensor) else seqlen_offsets
-        )
+        position = position + (seqlen_offsets[sequence] if isinstance(seqlen_offsets, torch.Tensor) else seqlen_offsets)
     if 2 * cos.shape[1] > x.shape[-1]:
         raise AssertionError("rotary_dim must be <= headdim")
     if cos.shape[0] < length + (seqlen_offsets if isinstance(seqlen_offsets, int) else 0):

@@ -40,7 +40,7 @@ apply_rotary_emb_func = apply_rotary_emb
 
 
 def apply_rotary_emb_torch(x: Tensor, cos: Tensor, sin: Tensor, interleaved: bool = False) -> Tensor:
-    """Rotate in the dtype of `x`; `cos` and `sin` may have a batch in front: (batch, length, half of the dimensions)."""
+    """Rotate in the dtype of `x`; `cos` and `sin` may have a batch in front."""
     half = cos.shape[-1]
     cos, sin = cos[..., None, :], sin[..., None, :]
     turned = x[..., : 2 * half]
@@ -63,7 +63,7 @@ def apply_rotary_emb_qkv_(
     """Rotate queries and keys in place.
 
     Args:
-        qkv: (batch, length, 3, heads, head dimension), or (batch, length, all heads, head dimension) with `num_heads_q`.
+        qkv: (batch, length, 3, heads, head dimension); with `num_heads_q`, (batch, length, all heads, head dimension).
         cos: (positions, half of the rotated dimensions).
         sin: likewise.
         cos_k: another one for the keys.
@@ -80,9 +80,9 @@ def apply_rotary_emb_qkv_(
             raise AssertionError("num_heads_q must be given where qkv has four dimensions")
         num_heads_k = (qkv.shape[2] - num_heads_q) // 2
         query, key = qkv[:, :, :num_heads_q], qkv[:, :, num_heads_q : num_heads_q + num_heads_k]
-    apply_rotary_emb(query, cos, sin, interleaved, True, seqlen_offsets)  # noqa: FBT003 - in place
+    apply_rotary_emb(query, cos, sin, interleaved, True, seqlen_offsets)
     cos_k, sin_k = cos if cos_k is None else cos_k, sin if sin_k is None else sin_k
-    apply_rotary_emb(key, cos_k, sin_k, interleaved, True, seqlen_offsets)  # noqa: FBT003 - in place
+    apply_rotary_emb(key, cos_k, sin_k, interleaved, True, seqlen_offsets)
     return qkv
 
 
@@ -90,7 +90,7 @@ def apply_rotary_emb_kv_(
     kv: Tensor, cos: Tensor, sin: Tensor, interleaved: bool = False, seqlen_offsets: int | Tensor = 0
 ) -> Tensor:
     """Rotate the keys of (batch, length, 2, heads, head dimension) in place."""
-    apply_rotary_emb(kv[:, :, 0], cos, sin, interleaved, True, seqlen_offsets)  # noqa: FBT003 - in place
+    apply_rotary_emb(kv[:, :, 0], cos, sin, interleaved, True, seqlen_offsets)
     return kv
 
 
@@ -139,7 +139,7 @@ class RotaryEmbedding(torch.nn.Module):  # type: ignore[misc] # torch is not the
         cos, sin, cos_k, sin_k = self._cos_cached, self._sin_cached, self._cos_k_cached, self._sin_k_cached
         if kv is None:
             return apply_rotary_emb_qkv_(qkv, cos, sin, cos_k, sin_k, self.interleaved, seqlen_offset, num_heads_q)
-        query = apply_rotary_emb(qkv, cos, sin, self.interleaved, True, seqlen_offset)  # noqa: FBT003 - in place
+        query = apply_rotary_emb(qkv, cos, sin, self.interleaved, True, seqlen_offset)
         cos_k, sin_k = cos if cos_k is None else cos_k, sin if sin_k is None else sin_k
         return query, apply_rotary_emb_kv_(kv, cos_k, sin_k, self.interleaved, seqlen_offset)
 

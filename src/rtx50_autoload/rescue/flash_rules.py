@@ -59,8 +59,7 @@ def rules(
     """
     if return_attn_probs:
         raise CannotRender(
-            "return_attn_probs=True: flash_attn returns its kernel's own encoding of weights and dropout, which nothing "
-            "in torch gives"
+            "return_attn_probs=True asks for the kernel's own form of weights and dropout, which nothing in torch gives"
         )
     if not 0.0 <= dropout_p < 1.0:
         raise RuntimeError("dropout_p must be at least 0 and less than 1")
@@ -75,9 +74,8 @@ def rules(
 def visible_window(rules: Rules, longest_query: int, longest_key: int) -> tuple[int, int]:
     """Give the window as flash_attn's kernel applies it.
 
-    A side that reaches over all keys counts as unlimited, and a limited side makes the other one as long as the keys. So
-    where there are more queries than keys, the window differs from its description in the documentation, and this
-    follows the kernel.
+    A side that reaches over all keys counts as unlimited, and a limited left side makes the right one as long as the
+    keys. So where there are more queries than keys, the window is not quite the documented one; this is the kernel's.
     """
     left, right, causal = rules.left, rules.right, rules.causal
     if left >= longest_key:
@@ -139,7 +137,7 @@ def check_packed(cu_seqlens_q: Tensor, cu_seqlens_k: Tensor) -> None:
         raise RuntimeError("cu_seqlens_k must have dtype int32")
     if not (cu_seqlens_q.is_contiguous() and cu_seqlens_k.is_contiguous()):
         raise RuntimeError("cu_seqlens_q and cu_seqlens_k must be contiguous")
-    if cu_seqlens_q.numel() < 2:
+    if cu_seqlens_q.numel() <= 1:
         raise RuntimeError("batch size must be positive")
     if cu_seqlens_q.shape != cu_seqlens_k.shape:
         raise RuntimeError("cu_seqlens_q and cu_seqlens_k must have the same shape")

@@ -15,8 +15,6 @@ __all__ = ["VERSION", "StandInDistribution", "find_distributions"]
 #: The version of flash_attn whose functions these are; what stands behind the plus sign says whose they truly are.
 VERSION = "2.8.3+rtx50.standin"
 
-_NAME = "flash-attn"
-
 
 class StandInDistribution(importlib.metadata.Distribution):
     """What `importlib.metadata` says of the stand-in, where no flash_attn is installed.
@@ -49,8 +47,5 @@ def find_distributions(context: DistributionFinder.Context) -> Iterable[importli
     """
     if "path" in vars(context):
         return ()
-    if context.name is not None and context.name.replace("_", "-").lower() != _NAME:
-        return ()
-    finder = importlib.metadata.MetadataPathFinder
-    installed = next(iter(finder.find_distributions(importlib.metadata.DistributionFinder.Context(name=_NAME))), None)
-    return [StandInDistribution()] if installed is None else ()
+    name = context.name
+    return [StandInDistribution()] if name is None or name.replace("_", "-").lower() == "flash-attn" else ()

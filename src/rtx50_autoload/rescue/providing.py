@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Provider"]
 
 _NAME = "flash_attn"
+_DISTRIBUTION = "flash-attn"
 
 
 @dataclass
@@ -61,9 +62,11 @@ class Provider:
 
     def find_distributions(self, context: DistributionFinder.Context) -> Iterable[Distribution]:
         """Give what `importlib.metadata` says of the package, where it is not installed."""
+        if self.rescue != "provide" or _is_installed():
+            return ()
         from .provided_distribution import find_distributions  # noqa: PLC0415 - hardly anybody asks
 
-        return find_distributions(context) if self.rescue == "provide" else ()
+        return find_distributions(context)
 
     def create_module(self, _spec: ModuleSpec) -> None:
         """Let Python make the module that `exec_module` puts others in the place of."""
@@ -109,3 +112,11 @@ def _lacks_its_extension(error: Exception) -> bool:
     if isinstance(error, ModuleNotFoundError):
         return (error.name or "").startswith(_NAME)
     return isinstance(error, (ImportError, OSError))
+
+
+def _is_installed() -> bool:
+    """Tell whether the environment has a distribution of the package."""
+    from importlib.metadata import DistributionFinder, MetadataPathFinder  # noqa: PLC0415 - not at start-up
+
+    context = DistributionFinder.Context(name=_DISTRIBUTION)
+    return any(True for _ in MetadataPathFinder.find_distributions(context))
