@@ -21,8 +21,8 @@ _FLASH_OPTIONS = {"scale", "window_size_left", "window_size_right", "seqused_k",
 
 _FLASH_DTYPES = (torch.float16, torch.bfloat16)
 
-#: The widest head of flash's kernel.
-_FLASH_WIDTH = 256
+#: The widths of a head up to which flash's kernel has the same limits, on each device; it has none wider.
+_FLASH_WIDTHS = (192, 224, 256)
 
 #: The kernels read 16 bytes at once.
 _BYTES = 16
@@ -60,8 +60,9 @@ def needs_gradient(*tensors: Tensor) -> bool:
 def aligned(tensor: Tensor) -> Tensor:
     """Return the tensor laid out so that a kernel can read 16 bytes at once, copied only if it is not."""
     unit = _BYTES // tensor.element_size()
-    fits = tensor.stride(-1) == 1 and tensor.storage_offset() % unit == 0
-    if fits and all(stride % unit == 0 for stride in tensor.stride()[:-1]):
+    # torch.compile cannot trace where a tensor starts; neither do the libraries ask.
+    start = 0 if torch.compiler.is_compiling() else tensor.storage_offset()
+    if tensor.stride(-1) == 1 and start % unit == 0 and all(stride % unit == 0 for stride in tensor.stride()[:-1]):
         return tensor
     return tensor.clone(memory_format=torch.contiguous_format)
 
@@ -76,18 +77,23 @@ def as_many_heads(tensor: Tensor, heads: int) -> Tensor:
     return tensor.repeat_interleave(heads // own, dim=-2)
 
 
-def _parameters(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Any:
-    # One head of keys, seen as many, has the shape that is asked about and costs nothing.
-    heads = query.shape[2]
-    return torch.backends.cuda.SDPAParams(
-        query.transpose(1, 2),
-        key[:, :, :1].expand(-1, -1, heads, -1).transpose(1, 2),
-        value[:, :, :1].expand(-1, -1, heads, -1).transpose(1, 2),
-        None,
-        dropout,
-        False,  # is_causal: what the kernel makes of the mask is decided here, not there
-        *_MORE_PARAMETERS,
-    )
+#: What torch has answered, by all that the answers depend on.
+_ANSWERS: dict[tuple[Any, ...], bool] = {}
+
+
+# torch.compile cannot trace the question, but can put it while it traces: what it depends on is no tensor.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
+def _answer(kernel: str, device: Any, dtype: Any, width: int, gradient: bool, drops: bool) -> bool:
+    backends = torch.backends.cuda
+    enabled = backends.flash_sdp_enabled() if kernel == "flash" else backends.mem_efficient_sdp_enabled()
+    question = (kernel, device, dtype, width, gradient, drops, enabled)
+    if question not in _ANSWERS:
+        # Neither the lengths nor the heads matter: which mask is asked of the kernel is decided here, not there.
+        tensor = torch.empty(1, 1, 8, width, device=device, dtype=dtype, requires_grad=gradient)
+        parameters = backends.SDPAParams(tensor, tensor, tensor, None, 0.5 if drops else 0.0, False, *_MORE_PARAMETERS)
+        can = backends.can_use_flash_attention if kernel == "flash" else backends.can_use_efficient_attention
+        _ANSWERS[question] = bool(can(parameters, False))
+    return _ANSWERS[question]
 
 
 def can_be_flash(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> bool:
@@ -95,14 +101,23 @@ def can_be_flash(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> b
     if not _FLASH_KNOWN or query.device.type != "cuda" or query.dtype not in _FLASH_DTYPES:
         return False
     width = max(query.shape[-1], value.shape[-1])
-    if width > _FLASH_WIDTH:
+    if width > _FLASH_WIDTHS[-1]:
         return False
-    query, key, value = (_as_wide(tensor, width) for tensor in (query, key, value))
-    return bool(torch.backends.cuda.can_use_flash_attention(_parameters(query, key, value, dropout), False))  # debug
+    # Only above these widths does an answer depend on it; a width itself may be none yet while torch.compile traces.
+    told = next(bound for bound in _FLASH_WIDTHS if width <= bound)
+    gradient = needs_gradient(query, key, value)
+    # The backward kernel does not fit into the shared memory of an RTX card there, which not every torch knows.
+    if gradient and told > _FLASH_WIDTHS[0] and (told < _FLASH_WIDTHS[-1] or dropout):
+        return False
+    return bool(_answer("flash", query.device, query.dtype, told, gradient, dropout > 0.0))
+
+
+def _rounded(width: int) -> int:
+    return -(-width // 8) * 8
 
 
 def _as_wide(tensor: Tensor, width: int) -> Tensor:
-    missing = -(-width // 8) * 8 - tensor.shape[-1]
+    missing = _rounded(width) - tensor.shape[-1]
     return functional.pad(tensor, (0, missing)) if missing else tensor
 
 
@@ -157,8 +172,12 @@ def can_be_efficient(query: Tensor, key: Tensor, value: Tensor, dropout: float) 
     """Tell whether the memory-efficient kernel takes these (B, M, H, K) tensors, masks aside."""
     if not _EFFICIENT_KNOWN or query.device.type != "cuda":
         return False
-    parameters = _parameters(query, key, value, dropout)
-    return bool(torch.backends.cuda.can_use_efficient_attention(parameters, False))  # debug
+    # The kernel wants a width that is a multiple of what it reads at once.
+    told = 8 if query.shape[-1] % 8 == 0 and value.shape[-1] % 8 == 0 else 4
+    if told != 8 and (query.shape[-1] % 4 or value.shape[-1] % 4):  # noqa: PLR2004 - the widths told
+        return False
+    gradient = needs_gradient(query, key, value)
+    return bool(_answer("efficient", query.device, query.dtype, told, gradient, dropout > 0.0))
 
 
 def efficient(
