@@ -7,7 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from fake_binaries import container, elf
+from fake_distributions import NATIVE, OLD, install, torch_version
 from rtx50_autoload.errorhooks.imports import MORE_WATCHED
+from rtx50_autoload.evidence.arch import JitSwitches
+from rtx50_autoload.evidence.inventory import take_inventory
+from rtx50_autoload.evidence.libraries import load_facts
+from rtx50_autoload.evidence.library_findings import library_findings
+from rtx50_autoload.evidence.subject import Subject
+from rtx50_autoload.evidence.verdict import Target
 from rtx50_autoload.masquerading.adjustments import ADJUSTMENTS
 from rtx50_autoload.rescue.failures import failure_of, load_failures
 from rtx50_autoload.rescue.functions import load_libraries
@@ -133,3 +141,28 @@ def test_a_version_is_covered_unless_it_is_known_to_be_another_one():
 
 def test_an_error_whose_code_is_no_number_is_no_reason_to_fail():
     assert failure_of(accelerator_error("nothing known", SimpleNamespace()), BLACKWELL) is None  # type: ignore[arg-type]
+
+
+def findings(site, torchs_code, flash_attns_code):
+    site.mkdir()
+    binaries = {"torch": "torch/lib/libtorch_cuda.so", "flash-attn": "flash_attn_2_cuda.so"}
+    install(
+        site,
+        "torch",
+        "2.8.0",
+        {binaries["torch"]: elf([container(*torchs_code)]), "torch/version.py": torch_version()},
+    )
+    install(site, "flash-attn", "2.8.3", {binaries["flash-attn"]: elf([container(*flash_attns_code)])})
+    gpu = Subject(Target(BLACKWELL, None, JitSwitches()), "RTX 5090", "for the test")
+    return [finding.id for finding in library_findings(take_inventory((gpu,), path=[str(site)]).libraries)]
+
+
+def test_the_examination_says_where_torchs_attention_answers_and_where_it_cannot(tmp_path):
+    assert findings(tmp_path / "1", NATIVE, OLD) == ["flash-attn-impossible", "flash-attn-stand-in"]
+    assert findings(tmp_path / "2", NATIVE, NATIVE) == []
+    assert sorted(findings(tmp_path / "3", OLD, OLD)) == ["flash-attn-impossible", "torch-impossible"]
+
+
+def test_the_examination_knows_the_libraries_that_are_watched():
+    known = {library.distribution for library in load_libraries()}
+    assert {facts.name.pattern for facts in load_facts() if facts.stand_in} == known

@@ -106,7 +106,7 @@ def _devices(state: dict[str, Any]) -> Table | str:
 
 
 def _show_stand_in(console: Console, row: dict[str, Any]) -> None:
-    console.print(f"{row['library']}: {row['stand_in']} for its attention (RTX50_RESCUE) - {row['state']}")
+    console.print(f"{row['library']}: {row['stand_in']} (RTX50_RESCUE) - {row['state']}")
     for function in row["functions"]:
         reasons = "; ".join(function["reasons"])
         console.print(Text(f"  {function['function']} is answered by it: {reasons}", "yellow"))

@@ -102,8 +102,8 @@ class Provider:
             del sys.modules[name]
         sys.modules.update(self.modules)
         voice.say(
-            f"{why}. Its functions are provided as {VERSION}, answered by torch's attention, because RTX50_RESCUE is "
-            f"{self.rescue}. The way to a real fix: `rtx50-autoload plan`."
+            f"{why}. Its functions are provided as {VERSION}, answered by torch's own attention, because RTX50_RESCUE "
+            f"is {self.rescue}. The real fix: `rtx50-autoload fix --run {_DISTRIBUTION}`."
         )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["SteppingIn"]
 
 #: What answers, as messages call it.
-_ANSWERS = "torch's scaled_dot_product_attention"
+_ANSWERS = "torch's own attention"
 
 
 @dataclass
@@ -184,11 +184,11 @@ class SteppingIn:
         try:
             finding = self.attendant.attend(error)
             name = next((device.name for device in self.survey().devices if device.index == index), "this device")
-            incident = "" if finding is None or finding.incident is None else f" ({finding.incident})"
+            incident = None if finding is None else finding.incident
+            more = "" if incident is None else f"Why: `rtx50-autoload incidents show {incident}`. "
             voice.say(
-                f"{watched.known_as} cannot load its kernel on {name}: {reason}{incident}. "
-                f"{_ANSWERS} answers in its place. The way to a real fix: `rtx50-autoload plan`. "
-                "RTX50_RESCUE=0 brings the error back."
+                f"{watched.known_as} cannot load its kernel on {name}: {reason}. {_ANSWERS} answers in its place. "
+                f"{more}The real fix: `{_real_fix(watched.library)}`. RTX50_RESCUE=0 brings the error back."
             )
         except Exception as fault:  # noqa: BLE001 - the program has its answer
             hook.record(fault)
@@ -201,6 +201,10 @@ class SteppingIn:
                 note.put(error, f"{note.PREFIX}{_ANSWERS} could not answer in its place: {note.line(why)}")
         except Exception as fault:  # noqa: BLE001 - the program's own error is what matters
             hook.record(fault)
+
+
+def _real_fix(library: Library) -> str:
+    return f"rtx50-autoload fix --run {library.distribution}"
 
 
 def _is_built(broken: Broken) -> bool:
