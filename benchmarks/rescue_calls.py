@@ -1,7 +1,8 @@
 """What watching costs a call of a library's function while nothing fails, side by side with the function left alone.
 
-Needs torch. The function stands for flash_attn's: as many parameters, and a body that does nothing, so that all of the
-difference is ours. With RTX50_RESCUE=0 nothing is put around it, so both columns are the same function.
+Needs torch; where there is none, the stand-in of the tests has all that is asked for (tests/fakes on PYTHONPATH, and
+RTX50_SIMULATE=12.0). The function stands for flash_attn's: as many parameters, and a body that does nothing, so that
+all of the difference is ours. With RTX50_RESCUE=0 nothing is changed, so both columns are the same function.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def main() -> int:
     exec(SOURCE, vars(module))  # noqa: S102 - the text above
     function = module.flash_attn_func
     sys.modules[MODULE] = module
-    names = {"function": function, "q": torch.ones(1)}
+    names = {"function": function, "q": object()}
     print(f"torch {torch.__version__}, Python {sys.version.split()[0]}, RTX50_RESCUE={loader.settings.rescue}")
     print(f"{'call':12} {'alone ns':>9} {'watched ns':>11} {'ratio':>6} {'added ns':>9}")
     worst = 0.0
