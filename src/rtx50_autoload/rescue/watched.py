@@ -132,10 +132,9 @@ class Watched:
 
         Runs while a compiler traces; the compiler takes the answer for a constant.
         """
-        known = self.loaded.get((device, dtype))
-        if known is None:
-            known = self.loaded[device, dtype] = self._try(device, dtype)
-        return known
+        if (device, dtype) not in self.loaded:
+            self._try(device, dtype)
+        return self.loaded.get((device, dtype), True)
 
     def load(self) -> bool:
         """Load the stand-in. Run at once by a compiler that traces, too."""
@@ -214,18 +213,20 @@ class Watched:
         self.calls += 1
         return Outcome(value)
 
-    def _try(self, device: Any, dtype: object) -> bool:
+    def _try(self, device: Any, dtype: object) -> None:
+        """Find out whether the library's kernel loads, unless nothing is computed here now (FakeTensorMode)."""
         try:
             with self.torch.no_grad():
                 query = self.torch.zeros(1, 16, 1, 64, device=device, dtype=dtype)
+                if type(query) is not self.torch.Tensor:
+                    return
                 # An error that somebody else has left behind does not come twice.
                 failed = self._probed(query) and self._probed(query)
-            if failed:
+            self.loaded[device, dtype] = failed is None
+            if failed is not None:
                 self._tell(device.index or 0, *failed)
         except Exception as fault:  # noqa: BLE001 - the compiler gets the library's own function
             hook.record(fault)
-            return True
-        return failed is None
 
     def _probed(self, query: Any) -> tuple[str, Exception] | None:
         """Give why the library's kernel does not load for a query, and the error; None where it may."""
