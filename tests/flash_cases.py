@@ -311,20 +311,38 @@ def kernel_by_reference(  # noqa: PLR0913, PLR0917 - in torch's order
     rules |= {"longest_q": longest_q, "longest_k": longest_k}
     if starts_q is None:
         outs, sums = flash_reference.sequences(list(q.double()), list(k.double()), list(v.double()), **rules)
-        return torch.stack(outs).to(q.dtype), torch.stack(sums).float()
+        return torch.stack(outs).to(q.dtype), torch.stack(sums).float(), torch.tensor([1, 2]), None, None
     assert all(each is None or each.dtype == torch.int32 for each in (starts_q, starts_k, seqused_k))
     used = starts_k.diff() if seqused_k is None else seqused_k
     spans = [slice(start, start + length) for start, length in zip(starts_k[:-1].tolist(), used.tolist(), strict=True)]
     queries = list(q.double().split(starts_q.diff().tolist()))
     keys, values = ([tensor[span].double() for span in spans] for tensor in (k, v))
     outs, sums = flash_reference.sequences(queries, keys, values, **rules)
-    return torch.cat(outs).to(q.dtype), torch.cat(sums, dim=1).float()
+    return torch.cat(outs).to(q.dtype), torch.cat(sums, dim=1).float(), torch.tensor([1, 2]), None, None
+
+
+def backward_by_reference(  # noqa: PLR0913, PLR0917 - in torch's order
+    gradient, q, k, v, out, lse, starts_q, starts_k, longest_q, longest_k, dropout_p, is_causal, state, offset, *,
+    scale, window_size_left, window_size_right,
+):  # fmt: skip
+    """Stand for torch's backward kernel likewise."""
+    assert out.shape == q.shape
+    assert lse.dtype == torch.float32
+    assert state is offset
+    given = [tensor.detach().requires_grad_() for tensor in (q, k, v)]
+    borders = (starts_q, starts_k, longest_q, longest_k, dropout_p, is_causal, False)
+    window = {"window_size_left": window_size_left, "window_size_right": window_size_right}
+    with torch.enable_grad():
+        again, *_ = kernel_by_reference(*given, *borders, scale=scale, **window, seqused_k=None)
+        return torch.autograd.grad(again, given, gradient)
 
 
 def ask_the_kernel():
     """Have every call go to the kernel that the kernel can answer, and have the reference for a kernel."""
     flash_kernel.renders = lambda *arguments: arguments[-1].softcap <= 0 and arguments[-1].alibi_slopes is None
+    flash_kernel.answers = lambda query: query.shape[-1] > 0
     torch.ops.aten._flash_attention_forward = kernel_by_reference
+    torch.ops.aten._flash_attention_backward = backward_by_reference
 
 
 def total(results):
@@ -346,7 +364,7 @@ def kernel_results():
 
 def main():
     """Run the grid of a kind on the CPU."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     results = {
         "calls": lambda: [(case, run(case)) for case in cases()],
         "caches": lambda: [(case, run_cache(case)) for case in cache_cases()],

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 import flash_cases  # noqa: E402 - where torch is
 from flash_cases import LARGE, MASKS, Inputs, cache_cases, cases, run, run_cache, starts, total  # noqa: E402
-from rtx50_autoload.rescue import flash_attn, flash_kernel, flash_plain  # noqa: E402
+from rtx50_autoload.rescue import flash_attn, flash_bindings, flash_kernel, flash_plain  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU and its driver")
 
@@ -308,6 +308,25 @@ def test_long_sequences_are_taken_in_pieces_and_need_little_memory():
     peak = torch.cuda.max_memory_allocated() - before
     print(f"\npeak: {peak / whole:.2f} of one matrix of scores")  # noqa: T201 - read by who runs it by hand
     assert peak < 12 * flash_plain._SCORES_AT_ONCE * 4 < 2 * whole
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_functions_behind_the_public_ones_give_what_those_give(dropout):
+    given = tensors(grad=True)
+    torch.manual_seed(7)
+    want = flash_attn.flash_attn_func(*given, causal=True, window_size=(20, -1), dropout_p=dropout)
+    gradient = torch.randn_like(want)
+    wanted = torch.autograd.grad(want, given, gradient)
+    rest = (dropout, 0.125, True, 20, -1, 0.0)
+    into = [torch.empty_like(tensor) for tensor in given]
+    with torch.no_grad():
+        torch.manual_seed(7)
+        out, lse, _, state = flash_bindings.flash_attn_gpu.fwd(*given, None, None, *rest, False, None)  # noqa: FBT003
+        flash_bindings.wrapped_backward(gradient, *given, out, lse, *into, *rest, None, False, state)  # noqa: FBT003
+    assert torch.equal(out, want)
+    # The kernel adds to the gradients of queries in no fixed order.
+    for one, other in zip(into, wanted, strict=True):
+        assert flash_cases.ratio(one, other.double(), floor=1.0) <= 1.0
 
 
 def test_masks_that_hide_all_keys_of_a_query_give_zero():

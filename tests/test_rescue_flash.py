@@ -74,7 +74,7 @@ import json, sys
 import torch
 from rtx50_autoload.rescue import flash_attn, flash_kernel, flash_padding, flash_plain, flash_rotary
 from rtx50_autoload.rescue.errors import CannotRender
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 torch.manual_seed(0)
 def normal(*shape, dtype=torch.bfloat16):
     return torch.randn(shape).to(dtype)
@@ -286,6 +286,56 @@ print(json.dumps([known, plain]))
     assert answers == [[True] * 7, [False] * 7]
 
 
+def test_the_functions_behind_the_public_ones_give_what_those_give(ask):
+    same, refused = ask(f"""
+sys.path.insert(0, {str(TESTS)!r})
+import flash_cases
+from rtx50_autoload.rescue import flash_bindings
+flash_cases.ask_the_kernel()
+gpu = flash_bindings.flash_attn_gpu
+def close(*pairs):
+    return [bool(torch.equal(a, b)) for a, b in pairs]
+q, k, v = normal(2, 6, 4, 16), normal(2, 9, 2, 16), normal(2, 9, 2, 16)
+given = [tensor.requires_grad_() for tensor in (q, k, v)]
+want = flash_attn.flash_attn_func(*given, causal=True, window_size=(4, -1))
+gradient = normal(*want.shape)
+wanted = torch.autograd.grad(want, given, gradient)
+rest = (0.0, 0.25, True, 4, -1, 0.0)
+with torch.no_grad():
+    out, lse, nothing, state = gpu.fwd(q, k, v, None, None, *rest, False, None)
+    into = [torch.empty_like(tensor) for tensor in given]
+    gpu.bwd(gradient, q, k, v, out, lse, *into, None, *rest, False, None, state)
+    same = close((out, want), *zip(into, wanted))
+    out, lse, nothing, state = flash_bindings.wrapped_forward(q, k, v, *rest, None, False)
+    into = [torch.empty_like(tensor) for tensor in given]
+    flash_bindings.wrapped_backward(gradient, q, k, v, out, lse, *into, *rest, None, False, rng_state=state)
+    same += close((out, want), *zip(into, wanted))
+starts, ends = (torch.tensor(each, dtype=torch.int32) for each in ([0, 5, 12], [0, 11, 18]))
+flat = [tensor.detach().flatten(0, 1).requires_grad_() for tensor in given]
+want = flash_attn.flash_attn_varlen_func(*flat, starts, ends, 7, 11)
+gradient = normal(*want.shape)
+wanted = torch.autograd.grad(want, flat, gradient)
+with torch.no_grad():
+    rest = (False, False, -1, -1, 0.0)
+    more = (starts, ends, None, None, None, None, 7, 11, 0.0, 0.25, *rest, False, None)
+    out, lse, nothing, state = gpu.varlen_fwd(*flat, None, *more)
+    into = [torch.empty_like(tensor) for tensor in flat]
+    gpu.varlen_bwd(gradient, *flat, out, lse, *into, starts, ends, None, 7, 11, 0.0, 0.25, *rest, False, None, state)
+    same += close((out, want), *zip(into, wanted))
+refused = [refusal(call)[0] for call in (
+    lambda: gpu.fwd(q, k, v, q, None, 0.0, 0.25, True, -1, -1, 0.0, False, None),
+    lambda: gpu.fwd(q, k, v, None, torch.ones(4), 0.0, 0.25, True, -1, -1, 0.0, False, None),
+    lambda: gpu.fwd(q, k, v, None, None, 0.0, 0.25, True, -1, -1, 2.0, False, None),
+    lambda: gpu.fwd(q, k, v, None, None, 0.1, 0.25, True, -1, -1, 0.0, True, None),
+    lambda: gpu.bwd(q, q, k, v, q, lse, q, k, v, None, 0.1, 0.25, True, -1, -1, 0.0, False, None, None),
+    lambda: gpu.bwd(q, q, k, v, q, lse, q, k, v, None, 0.0, 0.25, True, -1, -1, 0.0, True, None, None),
+)]
+print(json.dumps([same, refused]))
+""")
+    assert same == [True] * 12
+    assert refused == ["CannotRender"] * 6
+
+
 def test_padding_is_taken_out_and_put_back(ask):
     answers = ask("""
 mask = torch.tensor([[0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0]])
@@ -381,13 +431,13 @@ print(json.dumps([
     package.flash_attn_func is interface.flash_attn_func is flash_attn_func,
     all("rtx50_autoload" in module.__file__ for module in modules.values()),
     importlib.util.find_spec("flash_attn") is not None, importlib.util.find_spec("flash_attn.cute") is None,
-    hasattr(interface, "flash_attn_gpu"),
+    hasattr(interface, "flash_attn_gpu"), hasattr(package, "flash_attn_gpu"),
     missing("package = __import__('flash_attn'); package.nothing"), missing("from flash_attn import nothing"),
     missing("import flash_attn.losses.cross_entropy")[0],
 ]))
 """)
     *facts, attribute, imported, submodule = answers
-    assert facts == ["2.8.3+rtx50.standin", *[True] * 7, False]
+    assert facts == ["2.8.3+rtx50.standin", *[True] * 8, False]
     assert attribute[0] == "AttributeError"
     assert "rtx50-autoload" in attribute[1]
     assert imported[0] == "ImportError"

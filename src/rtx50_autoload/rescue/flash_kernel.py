@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.rescue.flash_rules import Rules
 
-__all__ = ["dense", "packed", "records", "renders"]
+__all__ = ["HEAD_DIM_STEP", "answers", "dense", "differentiates", "forward", "packed", "records", "renders"]
 
 # What this torch was built with; asking does not initialise CUDA. AMD's build has other kernels behind the same name.
 _BUILT = torch.version.hip is None and torch.backends.cuda.is_flash_attention_available()
 #: Kernels take head dimensions that are multiples of this one.
-_HEAD_DIM_STEP = 8
+HEAD_DIM_STEP = 8
 #: Up to this head dimension, the backward kernels fit into the shared memory of every GPU that has the forward ones.
 _BACKWARD_EVERYWHERE = 192
 #: Above this one, only dropout does not fit.
@@ -30,13 +30,21 @@ _BACKWARD_WITHOUT_DROPOUT = 224
 def renders(query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> bool:
     """Say whether torch's kernels compute these rules exactly, gradients included where they are wanted."""
     # The backward kernels cannot be started for nothing.
-    if not (_BUILT and query.is_cuda and query.numel() and key.numel()):
+    if not (answers(query) and query.numel() and key.numel()):
         return False
     # torch has no argument for soft capping, and its backward pass knows no slopes.
     if rules.softcap > 0.0 or rules.alibi_slopes is not None:
         return False
-    if not records(query, key, value):
-        return True
+    return differentiates(query, rules) if records(query, key, value) else True
+
+
+def answers(query: Tensor) -> bool:
+    """Say whether torch has its kernels for the device of these queries."""
+    return _BUILT and query.is_cuda
+
+
+def differentiates(query: Tensor, rules: Rules) -> bool:
+    """Say whether torch's backward kernel computes the gradients exactly, and as reproducibly as is asked for."""
     # torch takes the reproducible backward kernel only where the whole process asks for it, and asks strictly.
     if rules.deterministic and not (
         torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled()
@@ -54,7 +62,7 @@ def records(*tensors: Tensor) -> bool:
 
 def dense(query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> Tensor:
     """Attend within a batch of sequences of one length: (batch, length, heads, head dimension)."""
-    out, _ = _run(query, key, value, None, None, query.shape[1], key.shape[1], rules, None)
+    out, _, _ = forward(query, key, value, None, None, query.shape[1], key.shape[1], rules, None)
     return out
 
 
@@ -86,10 +94,11 @@ def packed(
         The output, and the logarithm of the sum of each row's exponentials: (heads, tokens).
 
     """
-    return _run(query, key, value, starts_q, starts_k, longest_q, longest_k, rules, lengths_k)
+    out, logsumexp, _ = forward(query, key, value, starts_q, starts_k, longest_q, longest_k, rules, lengths_k)
+    return out, logsumexp
 
 
-def _run(
+def forward(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -99,12 +108,13 @@ def _run(
     longest_k: int,
     rules: Rules,
     lengths_k: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Call the kernel: `dense` without starts, `packed` with them; give the state of the generator, too."""
     head_dim = query.shape[-1]
-    missing = -head_dim % _HEAD_DIM_STEP
+    missing = -head_dim % HEAD_DIM_STEP
     if missing:
         query, key, value = (functional.pad(tensor, [0, missing]) for tensor in (query, key, value))
-    out, logsumexp, *_ = torch.ops.aten._flash_attention_forward(
+    out, logsumexp, rng_state, *_ = torch.ops.aten._flash_attention_forward(
         query,
         key,
         value,
@@ -120,4 +130,4 @@ def _run(
         window_size_right=rules.right,
         seqused_k=lengths_k,
     )
-    return (out[..., :head_dim] if missing else out), logsumexp
+    return (out[..., :head_dim] if missing else out), logsumexp, rng_state

@@ -10,7 +10,7 @@ import importlib.util
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rtx50_autoload.rescue import flash_attn, flash_padding, flash_rotary, flash_rotary_layers
+from rtx50_autoload.rescue import flash_attn, flash_bindings, flash_padding, flash_rotary, flash_rotary_layers
 from rtx50_autoload.rescue.provided_distribution import VERSION
 
 if TYPE_CHECKING:
@@ -20,7 +20,12 @@ __all__ = ["build_module"]
 
 _CONTENTS: dict[str, Mapping[str, Any]] = {
     "flash_attn": {name: getattr(flash_attn, name) for name in flash_attn.__all__},
-    "flash_attn.flash_attn_interface": {name: getattr(flash_attn, name) for name in flash_attn.__all__},
+    "flash_attn.flash_attn_interface": {
+        **{name: getattr(flash_attn, name) for name in flash_attn.__all__},
+        "flash_attn_gpu": flash_bindings.flash_attn_gpu,
+        "_wrapped_flash_attn_forward": flash_bindings.wrapped_forward,
+        "_wrapped_flash_attn_backward": flash_bindings.wrapped_backward,
+    },
     "flash_attn.bert_padding": {name: getattr(flash_padding, name) for name in flash_padding.__all__},
     "flash_attn.layers": {},
     "flash_attn.layers.rotary": {name: getattr(flash_rotary_layers, name) for name in flash_rotary_layers.__all__},
@@ -49,7 +54,7 @@ def build_module(version_note: str) -> dict[str, ModuleType]:
             # Empty, so that a part that is not provided is looked for nowhere and not found.
             module.__path__ = []
         vars(module).update(contents)
-        vars(module)["__all__"] = list(contents)
+        vars(module)["__all__"] = [public for public in contents if not public.startswith("_")]
         vars(module)["__getattr__"] = _refusal(name)
         parent, _, own = name.rpartition(".")
         if parent:
