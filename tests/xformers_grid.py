@@ -1,6 +1,6 @@
 """The stand-ins for xformers on the CPU, beside the real xformers: prints what each check found, as JSON.
 
-Runs in an environment of its own, since it needs torch and xformers; tests/test_rescue_xformers.py reads what it prints.
+Runs in an environment of its own, since it needs torch and xformers; test_rescue_xformers.py reads what it prints.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import traceback
 
 import torch
 import xformers.ops as theirs
+from xformers.ops.fmha import attn_bias as masks
+
 from attention_reference import band_bias, reference
 from rtx50_autoload.rescue import plain
 from rtx50_autoload.rescue import xformers as ours
 from rtx50_autoload.rescue.core import Sequences, attend, attend_varlen_with_lse, attend_with_lse
 from rtx50_autoload.rescue.errors import CannotRender
-from xformers.ops.fmha import attn_bias as masks
 from xformers_cases import MASKS, case
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -120,14 +121,17 @@ def dense_attention_is_exact_with_all_its_options():
             written = written - slopes.double()[..., None, None] * distance.abs()
         options = {"causal": causal, "window": window, "softcap": softcap, "alibi_slopes": slopes}
         if chance.random() < 0.4:
-            tensors.append(torch.randn(chance.choice([1, batch]), 1, queries, keys, dtype=dtype))
+            bias = torch.randn(chance.choice([1, batch]), 1, queries, keys, dtype=dtype)
+            if softcap:
+                bias[..., :2, :] = -torch.inf  # queries that see nothing although the mask lets them
+            tensors.append(bias)
         what = f"{[tuple(tensor.shape) for tensor in tensors]} {dtype} {options}"
 
-        def own(query, key, value, bias=None, options=options):
-            return attend(query, key, value, bias=bias, **options)
+        def own(query, key, value, *bias, options=options):
+            return attend(query, key, value, bias=bias[0] if bias else None, **options)
 
-        def true(query, key, value, bias=0.0, written=written, softcap=softcap):
-            return reference(query, key, value, written + bias, softcap=softcap)[0]
+        def true(query, key, value, *bias, written=written, softcap=softcap):
+            return reference(query, key, value, written + (bias[0] if bias else 0.0), softcap=softcap)[0]
 
         # So small that the queries are cut to pieces.
         with cells(chance.choice([64, 2**25])):
@@ -167,11 +171,25 @@ def packed_sequences_need_no_numbers_on_the_host():
         written[slice(*row), slice(*column)] = band_bias(queries, keys, None, keys - queries).float()
     tensors = (torch.tensor(starts, dtype=torch.int32) for starts in (starts_q, starts_k))
     where = Sequences(*tensors, longest_q=13, longest_k=8)
-    out, lse = attend_varlen_with_lse(query, key, value, where, causal="bottom-right")
+    slopes = torch.rand(3, 4)
+    sequence = torch.tensor([1] * 7 + [2] * 13)  # the first has no queries
+    # Opposite the first query of the second sequence lies key 5, of the third key 7: its diagonal ends at the last key.
+    diagonal = torch.cat([5 + torch.arange(7), 7 + torch.arange(13)])
+    distances = (diagonal[:, None] - torch.arange(20)).abs()
+    written = written - slopes[sequence].T[:, :, None] * distances
+    out, lse = attend_varlen_with_lse(query, key, value, where, causal="bottom-right", alibi_slopes=slopes)
     wanted, sums = reference(query[None], key[None], value[None], written)
     faults += close(out, wanted[0], 2, "out")
     faults += [] if torch.allclose(lse.double(), sums[0], atol=1e-4) else ["lse"]
     return faults
+
+
+def refusal(function, *arguments, **options):
+    try:
+        function(*arguments, **options)
+    except (ValueError, NotImplementedError, CannotRender) as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return "answered"
 
 
 @check
@@ -195,24 +213,12 @@ def a_call_that_xformers_refuses_is_refused_with_its_words():
     }
     faults = []
     for name, (tensors, options) in calls.items():
-        said = []
-        for module in (ours, theirs):
-            try:
-                module.memory_efficient_attention(*tensors, **options)
-                said.append(None)
-            except ValueError as refusal:
-                said.append(" ".join(str(refusal).split()))
-        if said[0] is None or said[0] != said[1]:
+        said = [refusal(module.memory_efficient_attention, *tensors, **options) for module in (ours, theirs)]
+        if said[0] != said[1] or not said[0].startswith("ValueError: "):
             faults.append(f"{name}: {said}")
-    for name in ("forward_requires_grad", "partial"):
-        said = []
-        for module, holder in ((ours, ours), (theirs, theirs.fmha)):
-            del module
-            try:
-                getattr(holder, f"memory_efficient_attention_{name}")(*plain_call, p=0.5)
-            except NotImplementedError as refusal:
-                said.append(str(refusal))
-        if len(said) != 2 or said[0] != said[1]:
+    for name in ("memory_efficient_attention_forward_requires_grad", "memory_efficient_attention_partial"):
+        said = [refusal(getattr(module, name), *plain_call, p=0.5) for module in (ours, theirs.fmha)]
+        if said[0] != said[1] or not said[0].startswith("NotImplementedError: "):
             faults.append(f"{name}: {said}")
     return faults
 
@@ -223,25 +229,26 @@ def what_cannot_be_rendered_exactly_is_refused_with_a_reason():
     short = masks.BlockDiagonalMask.from_seqlens([3, 2], [3, 3], device=torch.device("cpu"))
     long = masks.BlockDiagonalMask.from_seqlens([3, 3], [3, 4], device=torch.device("cpu"))
     quantized = [tensors[0], *(torch.zeros(1, 6, 2, 2, dtype=torch.int32) for _ in range(2))]
-    faults = []
-    for arguments in ((*tensors, object()), (*tensors, short), (*tensors, long), quantized):
-        try:
-            ours.memory_efficient_attention(*arguments)
-            faults.append(f"answered: {type(arguments[-1])}")
-        except CannotRender as refusal:
-            if not refusal.reason or str(refusal) != refusal.reason:
-                faults.append(f"no reason: {type(arguments[-1])}")
-    return faults
+    calls = {
+        "a mask of the class object": (*tensors, object()),
+        "5 queries": (*tensors, short),
+        "behind the last of 6 keys": (*tensors, long),
+        "quantized": quantized,
+    }
+    said = {reason: refusal(ours.memory_efficient_attention, *arguments) for reason, arguments in calls.items()}
+    return [text for reason, text in said.items() if not (text.startswith("CannotRender: ") and reason in text)]
 
 
 @check
 def a_class_that_is_not_known_is_taken_at_its_word():
-    class Diagonal(masks.LowerTriangularMask):
+    class LowerTriangularMask(masks.LowerTriangularMask):
+        """Not xformers' own, although its name says so: the diagonal alone."""
+
         def materialize(self, shape, dtype=torch.float32, device="cpu"):
             return torch.eye(shape[-2], shape[-1], dtype=dtype, device=device).log().expand(shape)
 
     query, key, value = (torch.randn(2, 6, 3, 8, dtype=torch.bfloat16) for _ in range(3))
-    out = ours.memory_efficient_attention(query, key, value, Diagonal())
+    out = ours.memory_efficient_attention(query, key, value, LowerTriangularMask())
     return close(out, value.double(), 1, "only its own key")
 
 
@@ -275,17 +282,25 @@ def dropout_drops_as_many_weights_as_asked_and_lets_the_others_grow():
     faults = []
     # Equal weights and ones as values: the output counts the weights that are left.
     query, key, value = torch.zeros(2, 200, 4, 8), torch.randn(2, 200, 4, 8), torch.ones(2, 200, 4, 8)
-    for mask in (None, masks.LowerTriangularFromBottomRightMask(), torch.zeros(2, 4, 200, 200)):
+    options = (
+        {},
+        {"causal": "bottom-right"},
+        {"causal": "bottom-right", "window": (180, None)},
+        {"bias": torch.zeros(2, 4, 200, 200)},
+        {"softcap": 3.0},
+    )
+    for chosen in options:
         torch.manual_seed(3)
-        out = ours.memory_efficient_attention(query, key, value, mask, p=0.25)
+        out = attend(query, key, value, dropout=0.25, **chosen)
         torch.manual_seed(3)
-        again = ours.memory_efficient_attention(query, key, value, mask, p=0.25)
+        again = attend(query, key, value, dropout=0.25, **chosen)
         faults += [] if torch.equal(out, again) else ["the seed does not decide"]
         faults += [] if abs(out.mean().item() - 1) < 0.02 else [f"the mean is {out.mean().item()}"]
-        # Each of 200 weights is 0 or 1 / (200 * 0.75).
-        left = out[:, -1] * 200 * 0.75
+        # Each weight is 0 or as large as 0.75 of them make it.
+        seen = 181 if "window" in chosen else 200
+        left = out[:, -1] * seen * 0.75
         faults += [] if torch.allclose(left, left.round(), atol=1e-3) else ["the others do not grow as they should"]
-        faults += [] if abs(left.mean().item() - 150) < 12 else [f"{left.mean().item()} of 200 are left"]
+        faults += [] if abs(left.mean().item() / seen - 0.75) < 0.06 else [f"{left.mean().item()} are left"]
     return faults
 
 
@@ -310,7 +325,7 @@ def autocast_changes_nothing_and_the_modes_of_autograd_are_kept():
 @check
 def it_compiles_without_a_break():
     faults = []
-    for mask in ("none", "bottom right", "local", "tensor", "blocks", "paged"):
+    for mask in ("none", "local", "tensor", "blocks"):
         call = case(mask, 0, torch.float32, "cpu")
 
         def function(query, key, value, call=call):
@@ -331,7 +346,7 @@ def it_compiles_without_a_break():
 
 
 def main():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # tensors so small gain nothing by more, and threads that wait for each other cost much
     torch.manual_seed(0)
     found = {}
     for name, function in CHECKS.items():

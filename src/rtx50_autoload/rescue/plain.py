@@ -59,13 +59,12 @@ class Extras(NamedTuple):
 
 
 def _pieces(band: Band, queries: int, keys: int, cells: int) -> Iterator[Trimmed]:
-    """Cut the queries so that no piece has more cells, each with the keys that it sees."""
+    """Cut the queries, each of which sees a key, so that no piece has more cells; each has the keys that it sees."""
     seen = keys if band.low is None or band.high is None else min(keys, band.high - band.low + 1)
     rows = max(_FEWEST_ROWS, cells // max(1, 2 * seen))
     for start in range(0, queries, rows):
         count = min(rows, queries - start)
-        piece = band.moved(start, 0).trim(count, keys)
-        yield replace(piece, first_row=start + piece.first_row, last_row=start + piece.last_row)
+        yield replace(band.moved(start, 0).trim(count, keys), first_row=start, last_row=start + count)
 
 
 def _mask(piece: Trimmed, device: Any) -> Tensor:
