@@ -263,9 +263,17 @@ def test_a_flash_attn_that_cannot_be_imported_is_replaced_where_that_is_asked_fo
     assert "RTX50_RESCUE is import" in line
 
 
-@pytest.mark.parametrize("first", ["", "import importlib.util; importlib.util.find_spec('flash_attn');"])
-def test_a_flash_attn_that_is_not_installed_is_provided_where_that_is_asked_for(with_torch, first):
-    prelude = f"import sys; {first}\n"
+#: What transformers asks when it is imported, which may be before torch is; nothing of it loads torch.
+ASKED_BEFORE = """
+import importlib.metadata, importlib.util, sys
+assert importlib.metadata.packages_distributions()["flash_attn"] == ["flash-attn"]
+assert importlib.util.find_spec("flash_attn") is not None
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("prelude", ["import sys\n", ASKED_BEFORE], ids=["torch first", "torch last"])
+def test_a_flash_attn_that_is_not_installed_is_provided_where_that_is_asked_for(with_torch, prelude):
     asked, said = program(with_torch, ASK, prelude=prelude, path=(), RTX50_RESCUE="provide")
     assert asked[0] == "True"
     assert asked[1].startswith("2.8.3+rtx50.standin This is not flash_attn: rtx50-autoload stands in for it")
