@@ -166,7 +166,7 @@ def test_xformers_falls_back_only_for_what_no_operator_takes(with_torch):
     assert "xformers.ops.memory_efficient_attention" in line
 
 
-def test_with_rescue_off_there_is_no_change_at_all(with_torch):
+def test_with_rescue_off_or_without_an_nvidia_gpu_there_is_no_change_at_all(with_torch):
     code = """
         module = sys.modules[flash_attn_func.__module__]
         print([name for name in vars(module) if "rtx50_autoload" in name], flash_attn_func.__code__.co_names)
@@ -177,7 +177,8 @@ def test_with_rescue_off_there_is_no_change_at_all(with_torch):
     """
     off, said = program(with_torch, code, RTX50_RESCUE="0")
     stock, _ = program(with_torch, code, RTX50_DISABLE="1")
-    assert off == stock
+    without_gpu, _ = program(with_torch, code, RTX50_SIMULATE="")
+    assert off == without_gpu == stock
     assert off[1] == "1"
     assert not any("answers" in line for line in said)
 
