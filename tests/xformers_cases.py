@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from xformers.ops.fmha import attn_bias as masks
 
+from rtx50_autoload.rescue.xformers_masks import added_by
+
 __all__ = ["MASKS", "Case", "case"]
 
 LAYOUTS = ("BMHK", "BMK", "BMGHK", "BMGHK shared")
@@ -232,7 +234,7 @@ def case(mask: str, seed: int, dtype: torch.dtype, device: str, scale: int = 1) 
     written = _written(bias, (batch, heads, queries, keys), device)
     if layout == "BMK":
         query, key, value = (tensor[:, :, 0] for tensor in (query, key, value))
-        if isinstance(bias, torch.Tensor):
+        if type(bias) is torch.Tensor:
             bias = bias[:, 0]
     elif layout != "BMHK":
         query = query.unflatten(2, (groups, each))
@@ -242,10 +244,10 @@ def case(mask: str, seed: int, dtype: torch.dtype, device: str, scale: int = 1) 
             else tensor.unflatten(2, (groups, each))
             for tensor in (key, value)
         )
-        if isinstance(bias, torch.Tensor):
+        if type(bias) is torch.Tensor:
             bias = bias.unflatten(1, (groups, each))
         elif mask == "triangle and tensor":
-            bias = masks.LowerTriangularMaskWithTensorBias(bias._bias.unflatten(1, (groups, each)))
+            bias = masks.LowerTriangularMaskWithTensorBias(added_by(bias).unflatten(1, (groups, each)))
     factor = chance.choice([None, None, 0.3])
     shapes = f"{tuple(query.shape)} x {tuple(key.shape)} -> {value_width}, {lengths}"
     name = f"{mask}, {layout}, {memory}, {dtype}, {shapes}, scale {factor}, seed {seed}"
@@ -253,6 +255,6 @@ def case(mask: str, seed: int, dtype: torch.dtype, device: str, scale: int = 1) 
 
 
 def _written(bias, shape, device):
-    if bias is None or isinstance(bias, torch.Tensor):
+    if bias is None or type(bias) is torch.Tensor:
         return bias
     return bias.materialize(shape, dtype=torch.float32, device=device)

@@ -50,7 +50,7 @@ def gradients(function, tensors, gradient):
 
 def differentiated(call, out):
     """Compare the gradients of a call, that of a tensor that is added among them."""
-    added = [call.bias] if isinstance(call.bias, torch.Tensor) else []
+    added = [call.bias] if type(call.bias) is torch.Tensor else []
     gradient = torch.randn_like(out)
 
     def own(query, key, value, bias=call.bias):
@@ -342,6 +342,16 @@ def it_compiles_without_a_break():
             strict=True,
         )
         faults += [mask for value, its in pairs if not torch.allclose(value, its, atol=1e-5)]
+
+    def bottom_right(query, key):
+        return attend(query, key, key, causal="bottom-right")
+
+    torch._dynamo.reset()
+    compiled = torch.compile(bottom_right, fullgraph=True, backend="aot_eager", dynamic=True)
+    for queries, keys in ((8, 8), (12, 12), (8, 12), (12, 8)):
+        query, key = torch.randn(2, queries, 2, 8), torch.randn(2, keys, 2, 8)
+        if not torch.allclose(compiled(query, key), bottom_right(query, key), atol=1e-5):
+            faults.append(f"{queries} x {keys}")
     return faults
 
 

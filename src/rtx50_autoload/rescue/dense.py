@@ -158,7 +158,7 @@ def _exact(query: Tensor) -> Any:
 def _choose(query: Tensor, key: Tensor, value: Tensor, band: Band, wish: _Wish) -> tuple[Tensor, Tensor]:
     """Answer on the fastest exact way; every query sees a key, and every key is seen."""
     extras = wish.extras
-    square = band == Band(None, 0) and query.shape[1] == key.shape[1]
+    square = _decided(band == Band(None, 0) and query.shape[1] == key.shape[1])
     usual = not wish.with_lse and not extras.softcap and extras.alibi_slopes is None
     if wish.kernels_will_do(query):
         # torch's public function chooses among all its kernels, and knows nothing but these two masks.
@@ -177,6 +177,13 @@ def _choose(query: Tensor, key: Tensor, value: Tensor, band: Band, wish: _Wish) 
     return in_full_precision(query, key, value, scale=wish.scale, band=band, extras=extras, dropout=wish.dropout)
 
 
+def _decided(condition: bool) -> bool:
+    # While torch.compile traces, a comparison of lengths is no bool yet, which a branch makes of it.
+    if condition:  # noqa: SIM103
+        return True
+    return False
+
+
 def _by_a_kernel(query: Tensor, key: Tensor, value: Tensor, band: Band, wish: _Wish) -> tuple[Tensor, Tensor] | None:
     """Answer a band by calling one of torch's kernels for CUDA, None where none takes it."""
     scale, dropout, slopes = wish.scale, wish.dropout, wish.extras.alibi_slopes
@@ -188,7 +195,14 @@ def _by_a_kernel(query: Tensor, key: Tensor, value: Tensor, band: Band, wish: _W
     )
     if window and slopes_fit and kernels.can_be_flash(query, key, value, dropout):
         return kernels.flash(
-            query, key, value, scale=scale, causal=window[1] == 0, window=window, dropout=dropout, alibi_slopes=slopes
+            query,
+            key,
+            value,
+            scale=scale,
+            causal=_decided(window[1] == 0),
+            window=window,
+            dropout=dropout,
+            alibi_slopes=slopes,
         )
     mask_type = _mask_type(band, queries, keys)
     if slopes is not None or mask_type is None or not kernels.can_be_efficient(query, key, value, dropout):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .kernels import needs_gradient
-from .xformers_masks import meaning
+from .xformers_masks import added_by, meaning
 
 __all__ = ["Inputs"]
 
@@ -47,7 +47,7 @@ class Inputs:
         """Return the tensor that is added to the scores, None where none is."""
         described = self._described()
         if described is not None:
-            return self.attn_bias._bias if described.bias else None
+            return added_by(self.attn_bias) if described.bias else None
         return self.attn_bias if isinstance(self.attn_bias, torch.Tensor) else None
 
     def folded(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ from .varlen import Sequences
 if TYPE_CHECKING:
     from .band import Causal, Window
 
-__all__ = ["Meaning", "in_pages", "meaning", "sequences", "written_out"]
+__all__ = ["Meaning", "added_by", "in_pages", "meaning", "sequences", "written_out"]
 
 Tensor = Any
 
@@ -62,7 +62,16 @@ _MEANINGS = _meanings()
 def meaning(mask: Any) -> Meaning | None:
     """Return what the class of this mask means, None for a class that is not described."""
     kind = type(mask)
+    # It has no effect in 0.0.35; what an earlier version made of it, its class writes out.
+    if getattr(mask, "causal_diagonal", None) is not None:
+        return None
     return _MEANINGS.get(kind.__name__) if kind.__module__ == _MODULE else None
+
+
+def added_by(mask: Any) -> Tensor:
+    """Return the tensor that a mask adds; up to 0.0.31 such a mask was itself a tensor around another."""
+    found = getattr(mask, "_bias", None)
+    return mask._subtensor if found is None else found
 
 
 def sequences(mask: Any, meant: Meaning, queries: int, keys: int) -> Sequences:
