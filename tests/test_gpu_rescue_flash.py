@@ -48,6 +48,7 @@ def judge(name, results, bound):
 
 
 def test_the_kernel_is_what_answers_here():
+    print(f"\n{torch.cuda.get_device_name()}, torch {torch.__version__}")  # noqa: T201 - read by who runs it by hand
     q = torch.zeros(1, 1, 1, 8, dtype=torch.float16, device="cuda")
     assert flash_kernel.renders(
         q, q, q, flash_attn.rules(q, None, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None)
@@ -352,6 +353,16 @@ from transformers import (Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaFor
                           MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM)
 import flash_attn
 assert "rtx50" in flash_attn.__version__, flash_attn
+from rtx50_autoload.rescue import flash_kernel, flash_plain
+calls = {"kernel": 0, "plain": 0}
+def counted(module, name, way):
+    function = getattr(module, name)
+    def count(*arguments, **options):
+        calls[way] += 1
+        return function(*arguments, **options)
+    setattr(module, name, count)
+counted(flash_kernel, "forward", "kernel")
+counted(flash_plain, "attend", "plain")
 print("transformers", transformers.__version__, "flash_attn", flash_attn.__version__)
 small = dict(vocab_size=128, hidden_size=128, intermediate_size=256, num_hidden_layers=3, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=256)
@@ -371,7 +382,11 @@ for config_class, model_class, more, other in models:
             ids = torch.randint(0, 128, (3, 40), generator=torch.Generator().manual_seed(1)).cuda()
             mask = torch.ones_like(ids)
             mask[0, :17], mask[1, :3] = 0, 0
-            out = model(ids, attention_mask=mask, labels=ids.masked_fill(mask == 0, -100))
+            # Where padding ends, a token would be predicted from it, which each attention fills in its own way.
+            behind_padding = torch.nn.functional.pad(mask[:, :-1], (1, 0)) == 0
+            before = sum(calls.values())
+            out = model(ids, attention_mask=mask, labels=ids.masked_fill((mask == 0) | behind_padding, -100))
+            assert sum(calls.values()) - before == (3 if attention == "flash_attention_2" else 0), calls
             out.loss.backward()
             grads = torch.cat([p.grad.flatten().float() for p in model.parameters() if p.grad is not None])
             with torch.no_grad():
@@ -383,7 +398,8 @@ for config_class, model_class, more, other in models:
         logits, gradients = (a - b).abs().max() / b.abs().max() / eps, (ga - gb).norm() / gb.norm() / eps
         print(model_class.__name__, dtype, other, f"logits {logits:.2f} eps, gradients {gradients:.2f} eps,",
               f"generated tokens equal: {(ta == tb).float().mean():.3f}")
-        assert logits < 8 and gradients < 16, (logits, gradients)
+        assert logits < 4 and gradients < 8, (logits, gradients)
+print("answered by", calls)
 """
 
 
