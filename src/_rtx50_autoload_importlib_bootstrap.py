@@ -3,8 +3,10 @@
 `rtx50_autoload.pth` imports this module at every start of Python, so it imports nothing that Python has not loaded
 already (not even `__future__` or `typing`), reads no file and prints nothing. It knows nothing of GPUs: it calls
 ``module_loaded(module)`` or ``module_failed(module, error)`` of the module named by `handler` when a module named in
-`watched` has run, or has failed to. The name of this file, of `install` and of `torch_backend` stand in files that
-outlive an upgrade (the start-up file, the entry point): they never change.
+`watched` has run, or has failed to. Where RTX50_RESCUE=provide wants that, it also asks ``module_missing(name)`` for a
+module that nobody has, and ``distributions(context)`` for what `importlib.metadata` is to say of it. The name of this
+file, of `install` and of `torch_backend` stand in files that outlive an upgrade (the start-up file, the entry point):
+they never change.
 
 The file name contains "importlib" and "_bootstrap" because `warnings` leaves out frames of such files when it counts
 stack levels: a warning raised by a watched module then names the line that imported it, as without us.
@@ -14,7 +16,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
@@ -28,6 +30,8 @@ watched: "Container[str]" = frozenset(
 handler = "rtx50_autoload.activation"
 #: Through which door we came: "pth", "torch.backends" or "api"; None before `install`.
 door: "str | None" = None
+#: Whether a settings file says what RTX50_RESCUE=provide says, once that has been read.
+provides = False
 #: Faults of our own. They never reach the program; `status` and RTX50_DEBUG=1 show them.
 faults: "list[Exception]" = []
 
@@ -41,11 +45,15 @@ _MOST_PROXIES = 8
 
 def disabled() -> "bool":
     """Tell whether the environment switches everything off. Asked at start-up and again when a watched import runs."""
+    return _variable("RTX50_DISABLE") in ("1", "true", "yes", "on")
+
+
+def _variable(name: "str") -> "str":
     # Not a global: `os` would live until this module goes, which is last, and cost Python's exit as much as our start.
     # Not imported: that would be an import inside an import.
     environ: Any = getattr(sys.modules.get("os"), "environ", {})
-    value: str = environ.get("RTX50_DISABLE", "")
-    return value.lower() in ("1", "true", "yes", "on")
+    value: str = environ.get(name, "")
+    return value.lower()
 
 
 def install(opened: "str" = "pth") -> "None":
@@ -102,7 +110,17 @@ def find_spec(
             except Exception as error:  # noqa: BLE001 - our fault must not cost the import
                 record(error)
             return spec
-    return None
+    provided: ModuleSpec | None = notify("module_missing", name) if _provides() else None
+    return provided
+
+
+def find_distributions(context: "Any") -> "Iterable[Any]":  # noqa: ANN401
+    """Give what `importlib.metadata` asks every finder for: next to always, nothing."""
+    return (notify("distributions", context) or ()) if _provides() and not disabled() else ()
+
+
+def _provides() -> "bool":
+    return provides or _variable("RTX50_RESCUE") == "provide"
 
 
 def _watch(spec: "ModuleSpec") -> "None":
@@ -147,8 +165,8 @@ def exec_module(module: "ModuleType") -> "None":
     except BaseException as error:
         if error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next
-        if heard and isinstance(error, Exception):
-            notify("module_failed", module, error)
+        if heard and isinstance(error, Exception) and notify("module_failed", module, error):
+            return  # another module stands in its place
         raise
     if heard:
         notify("module_loaded", module)
@@ -168,13 +186,14 @@ def _carrier(module: "ModuleType") -> "Any":  # noqa: ANN401
     return _marked[module.__name__] if found is None else found
 
 
-def notify(event: "str", *arguments: "object") -> "None":
-    """Call the handler's function `event`; whatever it raises is recorded, not passed on."""
+def notify(event: "str", *arguments: "object") -> "Any":  # noqa: ANN401
+    """Call the handler's function `event`, and give what it gives; what it raises is recorded, not passed on."""
     try:
         __import__(handler)
-        getattr(sys.modules[handler], event)(*arguments)
+        return getattr(sys.modules[handler], event)(*arguments)
     except Exception as error:  # noqa: BLE001 - our fault must not cost the import
         record(error)
+        return None
 
 
 def record(error: "Exception") -> "None":

@@ -1,7 +1,8 @@
 """What happens when torch, xformers or flash_attn arrive, and the same by hand.
 
-`module_loaded`, `module_failed` and `torch_ready` are called by the import hook, which records what they raise;
-`activate` and `deactivate` do by hand what it does by itself; `truth` and `masquerade` rule a block of a program.
+`module_loaded`, `module_failed`, `module_missing`, `distributions` and `torch_ready` are called by the import hook,
+which records what they raise; `activate` and `deactivate` do by hand what it does by itself; `truth` and `masquerade`
+rule a block of a program.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from .settings import CapabilityMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from importlib.machinery import ModuleSpec
+    from importlib.metadata import Distribution, DistributionFinder
     from types import ModuleType
 
     from .capability import Capability
@@ -31,10 +34,12 @@ __all__ = [
     "activate",
     "current",
     "deactivate",
+    "distributions",
     "guard",
     "masquerade",
     "module_failed",
     "module_loaded",
+    "module_missing",
     "torch_ready",
     "truth",
 ]
@@ -64,18 +69,21 @@ def _prepare() -> Autoloader | None:
             if loaded.settings.batman_mode:
                 voice.say("Batman mode: I am the night, and your sm_120 is safe with me.")
             _current = loaded
-            try:
-                loaded.error_hooks.install()
-            except Exception as error:  # noqa: BLE001 - the other work of the package does not depend on it
-                hook.record(error)
+            begin = [loaded.error_hooks.install, loaded.rescue.install]
             if loaded.settings.check_install:
+                begin.append(_check_installation)
+            for each in begin:
                 try:
-                    from . import check_at_import  # noqa: PLC0415 - only where it is asked for
-
-                    check_at_import.start()
-                except Exception as error:  # noqa: BLE001 - likewise
+                    each()
+                except Exception as error:  # noqa: BLE001, PERF203 - the other work of the package does not depend on it
                     hook.record(error)
         return _current
+
+
+def _check_installation() -> None:
+    from . import check_at_import  # noqa: PLC0415 - only where it is asked for
+
+    check_at_import.start()
 
 
 def module_loaded(module: ModuleType) -> None:
@@ -85,11 +93,22 @@ def module_loaded(module: ModuleType) -> None:
         loader.arrived(module)
 
 
-def module_failed(module: ModuleType, error: Exception) -> None:
-    """Hear from the import hook that a watched module has failed."""
+def module_failed(module: ModuleType, error: Exception) -> bool:
+    """Hear from the import hook that a watched module has failed; tell whether another stands in its place now."""
     loader = _prepare()
-    if loader is not None:
-        loader.failed(module, error)
+    return loader is not None and loader.failed(module, error)
+
+
+def module_missing(name: str) -> ModuleSpec | None:
+    """Hear from the import hook that there is no module of a watched name; give the spec of one that we provide."""
+    loader = _prepare()
+    return None if loader is None else loader.rescue.provider.find_spec(name)
+
+
+def distributions(context: DistributionFinder.Context) -> Iterable[Distribution]:
+    """Hear from the import hook that `importlib.metadata` looks for distributions; give those that we provide."""
+    loader = _prepare()
+    return () if loader is None else loader.rescue.provider.find_distributions(context)
 
 
 def torch_ready() -> None:

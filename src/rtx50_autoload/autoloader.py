@@ -27,6 +27,7 @@ from .masquerading.torch_cuda import (
     make_teller,
     when_cuda_is_up,
 )
+from .rescue import SteppingIn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +62,7 @@ class Autoloader:
         decisions: every caller that asked, with the true capability of the device, and what it was told.
         failures: watched modules that could not be imported, with the error's type and text.
         error_hooks: the ways by which errors come to diagnosis.
+        rescue: the functions that torch's attention answers for where their kernels cannot be loaded.
 
     """
 
@@ -82,6 +84,9 @@ class Autoloader:
         voice.quiet, voice.debug = self.settings.quiet, self.settings.debug
         self.policy = Policy(self.settings, self._version)
         self.error_hooks = ErrorHooks(Attendant(self.settings.quiet))
+        self.rescue = SteppingIn(
+            self.settings, self._version, lambda: self.survey, self.applied, self.error_hooks.attendant
+        )
 
     @property
     def survey(self) -> Survey:
@@ -123,6 +128,8 @@ class Autoloader:
         except Exception as error:  # noqa: BLE001 - what is told to whom does not depend on it
             hook.record(error)
         self._tell_and_adjust(module)
+        # After the adjustments: what they keep a library off, need not be foreseen.
+        self.rescue.arrived(module)
 
     def _tell_and_adjust(self, module: ModuleType) -> None:
         if module.__name__ == "torch.cuda":
@@ -130,14 +137,20 @@ class Autoloader:
         else:
             self._adjust(module)
 
-    def failed(self, module: ModuleType, error: Exception) -> None:
-        """Keep for `status` that the import of a watched module has failed, and attend to the error."""
+    def failed(self, module: ModuleType, error: Exception) -> bool:
+        """Keep for `status` that the import of a watched module has failed, and attend to the error.
+
+        Returns:
+            whether another module stands in its place now, so that the import has not failed for the program.
+
+        """
         self.failures[module.__name__] = f"{type(error).__name__}: {error}"
         self.error_hooks.import_failed(error)
+        return self.rescue.failed(module, error)
 
     def catch_up(self) -> bool:
         """Act on the modules that were there before us; tell whether torch was among them."""
-        names = {"torch.cuda", *(adjustment.module for adjustment in ADJUSTMENTS.values())}
+        names = {"torch.cuda", *(adjustment.module for adjustment in ADJUSTMENTS.values()), *self.rescue.modules}
         late = (names & sys.modules.keys()) - self._arrived
         for name in sorted(late, reverse=True):
             self.arrived(sys.modules[name])
@@ -203,6 +216,7 @@ class Autoloader:
         with self._lock:
             self.active = False
             self.error_hooks.remove()
+            self.rescue.restore()
             while self._set_back:
                 try:
                     self._set_back.pop()()

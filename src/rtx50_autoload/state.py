@@ -62,9 +62,9 @@ def status() -> dict[str, Any]:
 
     Returns:
         a mapping with the keys `active`, `reason`, `door`, `mode`, `prefix`, `startup_files`, `devices`,
-        `device_reason`, `callers`, `adjustments`, `patches`, `error_hooks`, `problems`, `failed_imports`, `faults` and
-        `settings`. A capability is a list ``[major, minor]``; `reported` of a caller is None where it is told the
-        truth.
+        `device_reason`, `callers`, `adjustments`, `stand_ins`, `patches`, `error_hooks`, `problems`, `failed_imports`,
+        `faults` and `settings`. A capability is a list ``[major, minor]``; `reported` of a caller is None where it is
+        told the truth.
 
     """
     loader = current()
@@ -88,7 +88,8 @@ def status() -> dict[str, Any]:
         "device_reason": survey.reason,
         "callers": _callers(loader) if off is None else [],
         "adjustments": _adjustments(loader) if off is None else [],
-        "patches": loader.patches.report() if acted else [],
+        "stand_ins": loader.rescue.report() if off is None else [],
+        "patches": [*loader.patches.report(), *loader.rescue.patches.report()] if acted else [],
         "error_hooks": loader.error_hooks.installed,
         "problems": list(loader.settings.problems),
         "failed_imports": dict(loader.failures),

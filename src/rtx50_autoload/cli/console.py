@@ -36,6 +36,8 @@ def show_status(state: dict[str, Any]) -> None:
             console.print("Everyone else is told the truth: your code, code generators, all that is not named here.")
         for adjustment in state["adjustments"]:
             console.print(f"{adjustment['library']}: {adjustment['what']} - {adjustment['state']}")
+        for row in state["stand_ins"]:
+            _show_stand_in(console, row)
     console.print()
     for patch in state["patches"]:
         error = f" ({patch['error']})" if patch["error"] else ""
@@ -101,6 +103,14 @@ def _devices(state: dict[str, Any]) -> Table | str:
     for device in state["devices"]:
         table.add_row(str(device["index"]), device["name"], _capability(device["capability"]), device["source"])
     return table
+
+
+def _show_stand_in(console: Console, row: dict[str, Any]) -> None:
+    console.print(f"{row['library']}: {row['stand_in']} (RTX50_RESCUE) - {row['state']}")
+    for function in row["functions"]:
+        reasons = "; ".join(function["reasons"])
+        console.print(Text(f"  {function['function']} is answered by it: {reasons}", "yellow"))
+        console.print(f"  {function['calls']} calls so far. {_sentence(row['cost'])}")
 
 
 def _show_files(console: Console, state: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ MORE_WATCHED = frozenset(
         "triton",
         "vllm",
         "xformers.ops",
+        "xformers.ops.fmha",
     }
 )
 

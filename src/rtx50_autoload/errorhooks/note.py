@@ -13,7 +13,7 @@ from rtx50_autoload.printable import printable
 if TYPE_CHECKING:
     from rtx50_autoload.diagnosis.diagnosis import Diagnosis
 
-__all__ = ["PREFIX", "is_noted", "our_note", "put", "words"]
+__all__ = ["PREFIX", "is_noted", "line", "our_note", "put", "words"]
 
 #: What each line of ours begins with; also how a note of ours is known.
 PREFIX = "rtx50-autoload: "
@@ -36,13 +36,13 @@ def words(diagnosis: Diagnosis, incident: str | None) -> str:
         first = diagnosis.fix[0]
         lines.append(" ".join(("First step:", first.step, *(f"`{command}`" for command in first.commands[:1]))))
     lines.append(f"Run: rtx50-autoload {'explain' if incident is None else f'incidents show {incident}'}")
-    return "\n".join(PREFIX + _line(line) for line in lines)
+    return "\n".join(PREFIX + line(text) for text in lines)
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
     """Make one line of a text that may hold what others have written."""
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"
+    one = printable(" ".join(text.split()))
+    return one if len(one) <= _LONGEST_LINE else one[: _LONGEST_LINE - 1] + "…"
 
 
 def our_note(error: BaseException) -> str | None:

@@ -79,6 +79,7 @@ class LibraryFacts:
     next: str | None = None
     cuda: bool = False
     picks_modules: bool = False
+    stand_in: bool = False
     choice: tuple[Choice, ...] = ()
     unused: tuple[BinaryFact, ...] = ()
     known_bad: tuple[BinaryFact, ...] = ()

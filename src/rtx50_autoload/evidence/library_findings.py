@@ -64,7 +64,9 @@ _PICKS_MODULES: Final = _Case(
 
 
 def library_findings(libraries: Iterable[Library]) -> Iterator[Finding]:
-    """Yield a finding for every library that does not run, on some device or at all."""
+    """Yield a finding for every library that does not run, on some device or at all, and for what answers instead."""
+    libraries = list(libraries)
+    torch = next((library for library in libraries if library.name == "torch"), None)
     for library in libraries:
         verdict = library.worst.judgement.verdict
         case = _CASES.get(verdict)
@@ -80,6 +82,23 @@ def library_findings(libraries: Iterable[Library]) -> Iterator[Finding]:
             case.what.format(library=library, device=devices),
             case.effect + _evidence(affected[0]),
             _next_step(library, affected),
+        )
+        if facts_about(library.name).stand_in and torch is not None:
+            yield from _stand_in(library, torch, affected)
+
+
+def _stand_in(library: Library, torch: Library, affected: Sequence[Assessment]) -> Iterator[Finding]:
+    """Yield that torch answers for a library's attention, for the devices that torch has code for."""
+    answers = {one.subject for one in torch.assessments if one.judgement.verdict in {Verdict.NATIVE, Verdict.JIT}}
+    devices = [str(one.subject) for one in affected if one.subject in answers]
+    if devices:
+        yield Finding(
+            f"{normalised(library.name)}-stand-in",
+            Severity.INFO,
+            f"Where the attention of {library} cannot load its kernel on {' and '.join(devices)}, torch's own answers.",
+            "The program goes on instead of ending with an error; a line says so when it happens. Some calls become "
+            "slower, and what torch cannot answer exactly raises the library's own error.",
+            "RTX50_RESCUE=0 switches this off. What mends the library makes it needless.",
         )
 
 

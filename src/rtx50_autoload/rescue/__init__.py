@@ -1,1 +1,7 @@
-"""Stand-ins for attention whose own kernel cannot load, on torch's operators. Loaded only when something has failed."""
+"""Stand-ins for attention functions whose compiled kernel cannot be loaded: torch's own attention answers instead."""
+
+from __future__ import annotations
+
+from .stepping_in import SteppingIn
+
+__all__ = ["SteppingIn"]
