@@ -10,7 +10,7 @@ import pytest
 
 import rig
 from fixing import hashes, make_wheel
-from rtx50_autoload.installer import saved_state, undoing
+from rtx50_autoload.installer import restoring, saved_state
 from rtx50_autoload.installer.distribution_files import files_of
 from rtx50_autoload.installer.environment import Environment
 from terminal import at_terminal
@@ -163,12 +163,12 @@ def test_nothing_outside_of_the_environment_is_kept_removed_or_written(place, tm
     saved = saved_state.save(state, place, "links", "bad==1.0\n", ["bad"], [])
     assert "victim" not in str(saved.kept)
     (bad,) = place.distributions()
-    undoing._remove(bad, set(), place)
+    restoring.remove(bad, set(), place)
     assert not (place.folders[0] / "bad.py").exists()
     enemy = saved_state.KeptFile("../victim.txt", 0, 0)
     through = saved_state.KeptFile("lib/site-packages/outside/victim.py", 0, 0)
     for file in (enemy, through):
-        assert undoing._bring_back(file, saved, place) is None
+        assert restoring.bring_back(file, saved, place) is None
     assert (hashes(tmp_path / "folder"), (tmp_path / "victim.txt").read_text(encoding="utf-8")) == outside
 
 
@@ -178,10 +178,10 @@ def test_links_and_commands_come_back_as_they_were(place, tmp_path):
     before = hashes(place.prefix)
     saved = saved_state.save(state, place, "links", "bad==1.0\n", ["bad"], [])
     (bad,) = place.distributions()
-    undoing._remove(bad, set(), place)
+    restoring.remove(bad, set(), place)
     again = saved_state.load(state)
     assert again.kept == saved.kept
-    assert not list(undoing._restore_all(["bad"], again, place))
+    assert not list(restoring.restore_all(["bad"], again, place))
     assert hashes(place.prefix) == before
     assert os.readlink(place.folders[0] / "link.py") == "bad.py"  # noqa: PTH115
 
@@ -192,6 +192,6 @@ def test_a_kept_file_that_was_changed_meanwhile_is_not_passed_off_as_the_old_one
     saved = saved_state.save(state, place, "copies", "bad==1.0\n", ["bad"], [])
     (saved.files / "lib/site-packages/bad.py").write_text("changed = True\n", encoding="utf-8")
     (place.folders[0] / "bad.py").unlink()
-    (problem,) = undoing._restore_all(["bad"], saved, place)
+    (problem,) = restoring.restore_all(["bad"], saved, place)
     assert "bad.py" in problem
     assert "changed" in problem
