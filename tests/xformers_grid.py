@@ -253,6 +253,28 @@ def a_class_that_is_not_known_is_taken_at_its_word():
 
 
 @check
+def sequences_in_pages_may_be_told_by_their_lengths_as_in_older_versions():
+    class Lengths(masks._GappySeqInfo):
+        @classmethod
+        def from_seqlens_gappy(cls, seqstarts, seqlens, paged, *, device):
+            starts = [*seqstarts, -1] if paged else seqstarts
+            return masks._GappySeqInfo.from_seqlens_gappy(starts, seqlens, paged=False, device=device)
+
+    faults = []
+    for seed in range(12):
+        call = case("paged gappy", seed, torch.float32, "cpu")
+        info = call.bias.k_seqinfo
+        lengths = [end - start for start, end in zip(info.seqstart_py, info.seqlen_py)]  # noqa: B905 - a start more
+        call.bias.k_seqinfo = Lengths(
+            info.seqstart, info.max_seqlen, info.min_seqlen, info.seqstart_py, torch.tensor(lengths), lengths
+        )
+        out = ours.memory_efficient_attention(call.query, call.key, call.value, call.bias, scale=call.scale)
+        wanted = reference(*call.heads(), call.written, scale=call.scale)[0]
+        faults += close(out, wanted.reshape(out.shape), 2, call.name)
+    return faults
+
+
+@check
 def parts_of_the_keys_can_be_joined():
     query, key, value = (torch.randn(2, 6, 3, 8) for _ in range(3))
     mask = masks.LowerTriangularFromBottomRightMask()

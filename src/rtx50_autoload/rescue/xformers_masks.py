@@ -109,13 +109,16 @@ def in_pages(mask: Any, meant: Meaning, queries: int) -> tuple[Tensor, Sequences
     table, size = mask.block_tables, mask.page_size
     if table.is_cuda and torch.cuda.is_current_stream_capturing():
         raise CannotRender("paged keys are collected by numbers that a captured CUDA graph would keep for ever")
-    gappy = meant.keys == "paged-gappy"
-    # With a start, the length is the end.
-    firsts = list(k.seqstart_py[: len(k.seqlen_py)]) if gappy else [0] * len(k.seqlen_py)
-    lengths = [end - first for first, end in zip(firsts, k.seqlen_py)]  # noqa: B905 - of one length
+    firsts = [0] * len(k.seqlen_py)
+    ends = list(k.seqlen_py)
+    if meant.keys == "paged-gappy":
+        firsts = list(k.seqstart_py[: len(ends)])
+        if not _told_by_ends(k):
+            ends = [first + length for first, length in zip(firsts, ends)]  # noqa: B905 - of one length
+    lengths = [end - first for first, end in zip(firsts, ends)]  # noqa: B905 - likewise
     starts = [0, *accumulate(lengths)]
     device = table.device
-    positions = torch.cat([torch.arange(first, end) for first, end in zip(firsts, k.seqlen_py)]).to(device)  # noqa: B905
+    positions = torch.cat([torch.arange(first, end) for first, end in zip(firsts, ends)]).to(device)  # noqa: B905
     owners = torch.repeat_interleave(torch.tensor(lengths)).to(device)
     used = table[owners, positions // size].long() * size + positions % size
     return used, Sequences(
@@ -125,6 +128,20 @@ def in_pages(mask: Any, meant: Meaning, queries: int) -> tuple[Tensor, Sequences
         longest_k=max(lengths, default=0),
         known=(q.seqstart_py, starts, lengths),
     )
+
+
+def _told_by_ends(info: Any) -> bool:
+    """Tell whether sequences in pages are told by where they end (xformers 0.0.31 and later), and not by their lengths.
+
+    The class that holds them is asked what it would make of one that starts at 1 and has two keys.
+    """
+    for starts in ([1], [1, 0]):  # versions differ in whether they want the end of all
+        try:
+            made = type(info).from_seqlens_gappy(starts, [2], paged=True, device=torch.device("cpu"))
+        except ValueError:
+            continue
+        return list(made.seqlen_py) == [3]
+    raise CannotRender("it is not known how this version of xformers tells the sequences in pages")
 
 
 def _check_queries(info: Any, queries: int) -> None:
