@@ -134,6 +134,9 @@ def ours(machine: Machine, description: Mapping[str, Any]) -> Answer:
         return Answer(None, None, f"first {by_hand}")
     changes = [change.after for step in plan.steps for change in step.changes if change.package == "torch"]
     release, _, variant = str(changes[-1] if changes else machine.packages["torch"]).partition("+")
+    if not variant:  # as PyPI gave it
+        rows = (row for row in knowledge("versions")["torch"] if row["version"] == release)
+        variant = next((row["pypi"].get(where(machine)) for row in rows), None)
     return Answer(release, variant or None)
 
 
@@ -294,7 +297,8 @@ def is_right(answer: Answer, machine: Machine) -> bool:
     possible = [each for each in builds(where(machine)) if fits(each, machine, served(machine))]
     if answer.torch is None or not CUDA.fullmatch(answer.variant or ""):
         return not possible
-    if str(answer) == str(machine.packages.get("torch")):
+    installed = machine.packages.get("torch")
+    if installed and answer.torch == installed.version:
         # It may be older than what the facts list, or a nightly build: the variant says what it holds.
         return any(each[0] == answer.variant for each in possible)
     return any(each[0] == answer.variant and each[2]["version"] == answer.torch for each in possible)

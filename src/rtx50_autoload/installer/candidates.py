@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from rtx50_autoload.evidence.environment.torch_builds import cuda_of, index_url
 from rtx50_autoload.installer.facts import Index
-from rtx50_autoload.installer.family import Pin, Setting, fits, wheel
+from rtx50_autoload.installer.family import CPU, Pin, Setting, fits, wheel
 from rtx50_autoload.installer.requirements import broken
 from rtx50_autoload.knowledge import within
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "Candidates"]
 
-_CPU: Final = "cpu"
 _OTHER_VARIANTS: Final = ("rocm", "xpu")
 
 
@@ -111,7 +110,7 @@ class Candidates:
         if torch is None or torch.variant:
             return torch.variant if torch else None
         release = self.facts.release(torch.version)
-        return release.pypi.get(self.platform, _CPU) if release and torch.origin is None else None
+        return release.pypi.get(self.platform, CPU) if release and torch.origin is None else None
 
     @cached_property
     def is_left_alone(self) -> bool:
@@ -122,9 +121,7 @@ class Candidates:
             version = Version(str(self.torch))
         except InvalidVersion:
             return True
-        known = (
-            self.variant in (None, _CPU) or cuda_of(self.variant) or (self.variant or "").startswith(_OTHER_VARIANTS)
-        )
+        known = self.variant in (None, CPU) or cuda_of(self.variant) or (self.variant or "").startswith(_OTHER_VARIANTS)
         return version.is_prerelease or not known
 
     def installed(self, branch: int | None) -> Candidate | None:

@@ -55,7 +55,7 @@ _COMPILER: Final = re.compile(r"(gcc|clang|msvc)(?: (\d+))?")
 #: What a file may hold beside the machine: what is wanted of it, and what the tests expect.
 _BESIDE: Final = ("goals", "expected")
 _GPU_KEYS: Final = ("name", "capability", "vendor")
-_PACKAGE_KEYS: Final = ("version", "variant", "requires", "origin")
+_PACKAGE_KEYS: Final = ("version", "variant", "requires", "origin", "names_variant")
 
 
 def read_machine(description: object) -> Machine:
@@ -147,7 +147,8 @@ def _package(where: str, value: object) -> Package:
             if not isinstance(text, str) and (text is not None or name == "version"):
                 raise MachineError(f'"{where}.{name}" has to be a text, not {text!r}')
         requires = tuple(_requirement(where, each) for each in as_list(table.get("requires", []), f"{where}.requires"))
-        package = Package(str(texts["version"]), texts["variant"], requires, texts["origin"])
+        names_variant = read_switch(table, "names_variant") is not False
+        package = Package(str(texts["version"]), texts["variant"], requires, texts["origin"], names_variant)
     try:
         Version(package.version)
     except InvalidVersion as error:

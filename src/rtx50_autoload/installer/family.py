@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from rtx50_autoload.installer.facts import Facts, Index, Platform, Release
     from rtx50_autoload.installer.machine import Machine, Package
 
-__all__ = ["FAMILY", "Pin", "Setting", "fits", "wheel"]
+__all__ = ["CPU", "FAMILY", "Pin", "Setting", "fits", "wheel"]
+
+#: The variant without CUDA.
+CPU: Final = "cpu"
 
 #: What is exchanged together with torch, in the order in which it is named.
 FAMILY: Final = ("torchvision", "torchaudio", "triton", "triton-windows", "xformers", "bitsandbytes", "sageattention")
@@ -64,6 +67,19 @@ class Setting:
     release: Release | None
     #: Whether torch stays as it is installed.
     stays: bool
+
+    @property
+    def is_from_pypi(self) -> bool:
+        """Whether torch stays as PyPI gave it: then what belongs to it lies there, too."""
+        torch = self.machine.packages.get("torch")
+        return (
+            self.stays
+            and torch is not None
+            and torch.origin is None
+            and not (torch.variant and torch.names_variant)
+            and self.release is not None
+            and self.release.pypi.get(self.platform, CPU) == self.index.variant
+        )
 
     @property
     def line(self) -> list[str]:
@@ -151,6 +167,8 @@ def _companion(package: str, version: str, setting: Setting) -> Pin | None:
     row = setting.facts.stable(package, version)
     if row and not _serves(row, setting):
         return None
+    if setting.is_from_pypi:
+        return Pin(package, version)
     # Before, the wheels for aarch64 name no variant, though they lie in the variant's index.
     names_variant = setting.platform != "linux-aarch64" or setting.release is None or setting.release.parsed >= _ON_ARM
     return Pin(package, version, setting.index.variant if names_variant else None, setting.index.url)
@@ -161,7 +179,8 @@ def _triton(package: str, release: Release, setting: Setting) -> Pin | None:
     if package == "triton-windows":
         return Pin(package, release.triton_windows) if on_windows and release.triton_windows else None
     too_old = setting.platform == "linux-aarch64" and release.parsed < _ON_ARM
-    return None if on_windows or too_old else Pin(package, release.triton, index=setting.index.url)
+    index = None if setting.is_from_pypi else setting.index.url
+    return None if on_windows or too_old else Pin(package, release.triton, index=index)
 
 
 def _xformers(setting: Setting) -> Pin | None:

@@ -161,7 +161,7 @@ def _packages(place: Place) -> tuple[dict[str, Package], dict[str, Package]]:
 def _add_variants(packages: dict[str, Package], variants: dict[str, str]) -> None:
     for name, variant in variants.items():
         if name in packages and packages[name].variant is None:
-            packages[name] = replace(packages[name], variant=variant)
+            packages[name] = replace(packages[name], variant=variant, names_variant=False)
 
 
 def _variants(place: Place, stack: Stack) -> dict[str, str]:

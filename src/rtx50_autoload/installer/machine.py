@@ -30,6 +30,7 @@ class Package:
         variant: what it was built for, where it says so: ``"cu128"``, ``"cpu"``, ``"rocm6.4"``.
         requires: what it requires, as its metadata writes it.
         origin: the file or address that it was installed from, where it was not an index.
+        names_variant: whether its version names the variant, as in torch's own indexes; PyPI's wheels do not.
 
     """
 
@@ -37,6 +38,7 @@ class Package:
     variant: str | None = None
     requires: tuple[str, ...] = ()
     origin: str | None = None
+    names_variant: bool = True
 
     def __str__(self) -> str:
         return self.version if self.variant is None else f"{self.version}+{self.variant}"

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 from rtx50_autoload.errors import UsageError
 from rtx50_autoload.installer.builds import build_steps
 from rtx50_autoload.installer.choice import Choice, NoChoice
+from rtx50_autoload.installer.companions import around_torch
 from rtx50_autoload.installer.facts import load_facts, platform_of
 from rtx50_autoload.installer.family import FAMILY
 from rtx50_autoload.installer.goals import DEFAULT_GOALS
@@ -82,8 +83,12 @@ class _Planner:
         self.machine, chosen = ready.machine, ready.chosen
         self.steps += ready.steps
         if isinstance(chosen, NoChoice):
-            steps, self.unsolved = hindered(self.machine, chosen)
+            # What fits together does so whatever becomes of the GPU.
+            if chosen.kind in {"gpu", "vendor", "system"} and (around := around_torch(self.machine, self.facts)):
+                self._mend(around)
+            steps, unsolved = hindered(self.machine, chosen)
             self.steps += steps
+            self.unsolved += unsolved
             served = gpu_names(self.machine.gpus)
         else:
             self._mend(chosen)
@@ -162,11 +167,13 @@ class _Planner:
             return f"Nothing to do: torch {torch} has code for {served}{beside}."
         if outcome == "impossible":
             return f"Nothing can be done here: {self.unsolved[0].what}"
+        number = "1 step" if len(self.steps) == 1 else f"{len(self.steps)} steps"
+        if isinstance(chosen, NoChoice) and any(step.changes for step in self.steps):
+            return f"{number} so that what is installed fits the torch here. Of the GPU: {self.unsolved[-1].what}"
         wanted = list(dict.fromkeys(goal.package for goal in self.goals))
         missing = [package for package in wanted if package in self.unreached]
         reached = [package for package in wanted if package not in self.unreached]
         by_hand = any(not step.commands and step.id != "check" for step in self.steps)
-        number = "1 step" if len(self.steps) == 1 else f"{len(self.steps)} steps"
         summary = f"{number} to have {listed(reached or ['torch'])} run on {served}"
         summary += ", some of them by hand." if by_hand else "."
         if missing:
