@@ -87,6 +87,13 @@ def test_an_environment_of_uv_is_served_by_uv(installed, tmp_path):
     assert (seen["kind"], seen["installer"], seen["executable"]) == ("venv", "uv", str(python))
 
 
+def test_an_environment_of_uv_with_a_pip_in_it_is_served_by_that_where_no_uv_is_found(installed, tmp_path):
+    rig.uv("venv", "--quiet", "--seed", "--python", installed.python, tmp_path / "seeded")
+    python = tmp_path / "seeded" / "bin" / "python"
+    seen = look(installed, python, PYTHONPATH=str(installed.site_packages), PATH="/usr/bin:/bin")
+    assert seen["installer"] == "pip"
+
+
 def test_uv_is_used_where_it_is_there(machine):
     assert found(machine, base_prefix=Path("/usr")).installer == "pip"
     machine.program("uv", "uv 0.9.0")

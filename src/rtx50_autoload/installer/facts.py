@@ -69,6 +69,8 @@ class Release:
     #: What PyPI gives, by platform; for the CPU where a platform is missing.
     pypi: Mapping[str, str]
     torchvision: str
+    #: The newest that PyPI has built for the same variant as its torch.
+    torchvision_pypi: str
     torchaudio: str
     triton: str
     triton_windows: str | None
@@ -146,6 +148,7 @@ def load_facts() -> Facts:
                 tuple(row["pythons"]),
                 row["pypi"],
                 row["torchvision"],
+                row.get("torchvision_pypi", row["torchvision"]),
                 row["torchaudio"],
                 row["triton"],
                 row.get("triton_windows"),

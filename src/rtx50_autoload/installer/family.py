@@ -167,8 +167,8 @@ def _companion(package: str, version: str, setting: Setting) -> Pin | None:
     row = setting.facts.stable(package, version)
     if row and not _serves(row, setting):
         return None
-    if setting.is_from_pypi:
-        return Pin(package, version)
+    if setting.is_from_pypi and setting.release:
+        return Pin(package, setting.release.torchvision_pypi if package == "torchvision" else version)
     # Before, the wheels for aarch64 name no variant, though they lie in the variant's index.
     names_variant = setting.platform != "linux-aarch64" or setting.release is None or setting.release.parsed >= _ON_ARM
     return Pin(package, version, setting.index.variant if names_variant else None, setting.index.url)

@@ -102,8 +102,9 @@ def _installer(place: Place, kind: EnvironmentKind) -> Installer:
     if place.find_program("uv"):
         return "uv"
     with suppress(OSError):
-        # uv puts no pip into what it makes.
-        if _MADE_BY_UV.search((place.python.prefix / "pyvenv.cfg").read_text(encoding="utf-8")):
+        # uv puts no pip into what it makes, unless that is asked for.
+        has_pip = any((path / "pip").is_dir() for path in place.paths)
+        if not has_pip and _MADE_BY_UV.search((place.python.prefix / "pyvenv.cfg").read_text(encoding="utf-8")):
             return "uv"
     return "pip"
 

@@ -107,6 +107,7 @@ _TABLES: Final[Mapping[str, Mapping[str, _Form]]] = {
         "pythons": _list(_PYTHON),
         "pypi": _PYPI,
         "torchvision": _RELEASE,
+        "torchvision_pypi": ~_RELEASE,
         "torchaudio": _RELEASE,
         "triton": _RELEASE,
         "triton_windows": ~_RELEASE,
