@@ -143,8 +143,11 @@ def child_environ(own: Mapping[str, str]) -> dict[str, str]:
 
     """
     variables = {name: value for name, value in {**os.environ, **own}.items() if not _REDIRECTING.fullmatch(name)}
+    # torch finds ninja, which is installed for a build, by PATH alone, and compiles one file at a time without it.
+    path = os.pathsep.join(filter(None, (str(Path(sys.executable).parent), variables.get("PATH"))))
     return {
         **variables,
+        "PATH": path,
         "PIP_USER": "0",
         # What was installed for the user lies outside of the environment, and is neither changed nor counted on.
         "PYTHONNOUSERSITE": "1",

@@ -34,10 +34,13 @@ if TYPE_CHECKING:
     from rtx50_autoload.diagnosis.situation import OperatingSystem
     from rtx50_autoload.evidence.devices import Survey
     from rtx50_autoload.evidence.environment.stack import Stack
+    from rtx50_autoload.evidence.environment.toolkit import Toolkit
     from rtx50_autoload.installer.machine import EnvironmentKind, Installer, Processor
 
 __all__ = ["environment_kind", "machine_here"]
 
+#: What nvcc says of its own folder before it does anything: ``#$ TOP=/usr/local/cuda-13.0/bin/..``.
+_TOP: Final = re.compile(r"^#\$ TOP=(.+)/\.\.\s*$", re.MULTILINE)
 _MADE_BY_UV: Final = re.compile(r"^uv\s*=", re.MULTILINE)
 _ARM: Final = ("aarch64", "arm64")
 
@@ -72,7 +75,7 @@ def machine_here(place: Place | None = None, survey: Survey | None = None) -> Ma
         memory=memory(here),
         free_disk=free_space(here.python.prefix),
         toolkit=dotted(toolkit.version) if toolkit and toolkit.version else None,
-        toolkit_home=str(toolkit.home) if toolkit else None,
+        toolkit_home=_toolkit_home(here, toolkit) if toolkit else None,
         compiler=(compiler.kind, compiler.version) if compiler else None,
         ninja=here.find_program("ninja") is not None,
     )
@@ -107,6 +110,15 @@ def _installer(place: Place, kind: EnvironmentKind) -> Installer:
         if not has_pip and _MADE_BY_UV.search((place.python.prefix / "pyvenv.cfg").read_text(encoding="utf-8")):
             return "uv"
     return "pip"
+
+
+def _toolkit_home(place: Place, toolkit: Toolkit) -> str:
+    """Give the folder that CUDA_HOME has to be; of an nvcc that is a script around another one, the other one's."""
+    if not (toolkit.home / "nvvm").is_dir():
+        told = _TOP.search(place.run(toolkit.nvcc, "--dryrun", "none.cu") or "")
+        if told:
+            return str(Path(told[1]).resolve().parent)
+    return str(toolkit.home)
 
 
 def _gpus(place: Place, survey: Survey) -> tuple[Gpu, ...]:

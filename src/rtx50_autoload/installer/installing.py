@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.evidence.environment.torch_builds import cuda_of
 from rtx50_autoload.installer.commanding import again_options, pip_command, type_command, way_back
+from rtx50_autoload.installer.family import CPU
 from rtx50_autoload.installer.plan import Change
 from rtx50_autoload.installer.wording import Wording, gpu_names, listed
 
@@ -45,11 +46,13 @@ def torch_step(machine: Machine, choice: Choice, pins: Sequence[Pin], code: Capa
         "reason": " ".join(reasons),
         "arch": f"sm_{code[0]}{code[1]}" if code else "the architecture of your GPU",
         "torch_check": Wording(machine).python("-c", _SHOW_CODE),
+        "pip_show": type_command(machine, pip_command(machine, "show", pins[0].package)),
     }
     command = pip_command(
         machine, "install", *(f"{pin.package}=={pin.exact}" for pin in pins), "--index-url", choice.index
     )
-    step = _install(machine, "install-torch", words, command, pins, ("single",) if len(pins) == 1 else ())
+    facts = [*(["single"] if len(pins) == 1 else []), *(["cpu"] if choice.variant == CPU else [])]
+    step = _install(machine, "install-torch", words, command, pins, facts)
     # Of torch with all that it requires; next to it, the others are small.
     return replace(step, download=choice.download if pins[0].package == "torch" else None)
 
