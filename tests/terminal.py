@@ -10,13 +10,13 @@ import select
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
 
@@ -55,7 +55,21 @@ class Terminal:
 
     def type(self, text: str) -> None:
         """Type; ``\\x03`` is Ctrl-C."""
+        if text == "\x03":
+            self._let_it_wait()
         os.write(self._master, text.encode())
+
+    def _let_it_wait(self) -> None:
+        """Give a program that has just put a question the time to wait for the answer.
+
+        Ctrl-C between the two is noticed by Python only when the answer has been typed.
+        """
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{self.process.pid}/wchan").read_text(encoding="ascii") in {"wait_woken", "n_tty_read"}:
+                    return
+            time.sleep(0.05)
 
     def end(self) -> int:
         """Read to the end and give the exit code."""
