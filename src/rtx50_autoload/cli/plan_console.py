@@ -11,16 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from rtx50_autoload.capability import format_capability
-from rtx50_autoload.commands import Typist
+from rtx50_autoload.installer.commanding import typed_lines
 from rtx50_autoload.printable import printable
 
 if TYPE_CHECKING:
-    from rtx50_autoload.commands import Shell
     from rtx50_autoload.diagnosis.situation import OperatingSystem
     from rtx50_autoload.installer.machine import Machine
-    from rtx50_autoload.installer.plan import Change, Command, Conflict, Plan, Step, Unsolved
+    from rtx50_autoload.installer.plan import Change, Conflict, Plan, Step, Unsolved
 
-__all__ = ["command_lines", "show_plan"]
+__all__ = ["show_plan"]
 
 _MARGIN: Final = "   "
 _OUTCOME_STYLES: Final = {"nothing": "bold green", "steps": "bold", "impossible": "bold red"}
@@ -68,18 +67,6 @@ def show_plan(plan: Plan, machine: Machine) -> None:
     console.print(Text(f"What is known of versions is of {plan.facts_of}.", "dim"))
 
 
-def command_lines(command: Command, machine: Machine) -> tuple[str, ...]:
-    """Write a command as it is typed on a machine, in the shell of its system."""
-    shell: Shell = "cmd" if machine.system == "windows" else "posix"
-    typist = Typist(shell, "")
-    line = typist.line(*command.arguments)
-    if shell == "cmd":
-        return (*(typist.set_variable(name, value) for name, value in command.environ.items()), line)
-    # For this command alone.
-    variables = (f"{name}={typist.quote(value)}" for name, value in command.environ.items())
-    return (" ".join((*variables, line)),)
-
-
 def _about(machine: Machine) -> tuple[str, ...]:
     gpus = [
         f"{gpu.name or 'a GPU that the driver does not name'}"
@@ -105,7 +92,7 @@ def _show_step(console: Console, number: int, step: Step, machine: Machine) -> N
     for text in step.by_hand:
         _show_by_hand(console, text)
     for command in step.commands:
-        for line in command_lines(command, machine):
+        for line in typed_lines(command.arguments, command.environ, machine.system):
             _show_command(console, line)
     details = Table.grid(padding=(0, 1))
     for title, text in (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -20,7 +19,7 @@ from .errors import FixError, NotAllowedError
 from .freezing import freeze
 from .journal import CommandEntry, Journal, StepEntry
 from .resolution import automatic_steps, resolve, steps_to_do
-from .running import run_command
+from .running import listen_to, run_command
 from .saved_state import forget_files, listed, save, way_of_keeping
 from .state_folder import exclusive, folder_of, new_folder
 
@@ -251,16 +250,7 @@ def _own_packages() -> set[str]:
 
 
 def _refuse_redirected_pip(environment: Environment) -> None:
-    done = subprocess.run(  # noqa: S603 - the pip of this Python
-        [str(environment.executable), "-m", "pip", "config", "list"],
-        env=child_environ({}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    done = listen_to([str(environment.executable), "-m", "pip", "config", "list"])
     if match := _REDIRECTING.search(done.stdout):
         raise NotAllowedError(
             f"pip's configuration sets `{match[1]}`, so packages would not be installed in {environment.prefix}; "

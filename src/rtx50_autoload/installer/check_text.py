@@ -6,12 +6,13 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
-from rtx50_autoload.commands import Typist
 from rtx50_autoload.installer.check_words import besides, conflicts
+from rtx50_autoload.installer.commanding import typed_lines
 from rtx50_autoload.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
 
 __all__ = ["besides_text", "fold", "plan_text", "typed"]
 
@@ -62,12 +63,7 @@ def _instruction(lead: str, text: str, width: int) -> Iterator[str]:
 
 def typed(command: Mapping[str, Any], system: str) -> list[str]:
     """Write a command of a plan as it has to be typed, with the variables that are set for it alone."""
-    typist = Typist("cmd" if system == "windows" else "posix", "python")
-    line = printable(typist.line(*command["arguments"]))
-    variables = command["environ"].items()
-    if system == "windows":
-        return [*(printable(typist.set_variable(name, value)) for name, value in variables), line]
-    return [" ".join([*(printable(f"{name}={typist.quote(value)}") for name, value in variables), line])]
+    return list(map(printable, typed_lines(command["arguments"], command["environ"], system)))
 
 
 def fold(text: str, width: int, indent: str = "") -> list[str]:

@@ -9,12 +9,12 @@ from rtx50_autoload.evidence.environment.torch_builds import index_url
 from rtx50_autoload.installer.plan import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rtx50_autoload.commands import Shell
     from rtx50_autoload.installer.machine import Machine, Package
 
-__all__ = ["again_options", "pip_command", "type_command", "type_line", "way_back"]
+__all__ = ["again_options", "pip_command", "type_command", "type_line", "typed_lines", "way_back"]
 
 #: Their versions name the variant in every index of torch's but PyPI.
 _NAMES_VARIANT: Final = ("torch", "torchvision", "torchaudio")
@@ -38,6 +38,15 @@ def again_options(machine: Machine, package: str) -> tuple[str, ...]:
 def type_command(machine: Machine, command: Command) -> str:
     """Write a command as it is typed in the shell of a machine."""
     return type_line(machine, *command.arguments)
+
+
+def typed_lines(arguments: Sequence[str], environ: Mapping[str, str], system: str) -> list[str]:
+    """Write a command and the variables that are set for it alone as they are typed in the shell of a system."""
+    typist = Typist("cmd" if system == "windows" else "posix", "")
+    line = typist.line(*arguments)
+    if system == "windows":
+        return [*(typist.set_variable(name, value) for name, value in environ.items()), line]
+    return [" ".join((*(f"{name}={typist.quote(value)}" for name, value in environ.items()), line))]
 
 
 def type_line(machine: Machine, *words: str) -> str:

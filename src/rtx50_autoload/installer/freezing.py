@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
-from .environment import child_environ
 from .errors import FixError
 from .installer_commands import find_uv
+from .running import listen_to
 
 if TYPE_CHECKING:
     from .environment import Environment
@@ -23,16 +22,7 @@ def freeze(environment: Environment) -> str:
 
     """
     command = freeze_command(environment)
-    done = subprocess.run(  # noqa: S603 - uv or the pip of this Python
-        command,
-        env=child_environ({}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    done = listen_to(command)
     if done.returncode:
         said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise FixError(f"what is installed cannot be listed ({' '.join(command[-3:])}): {said[0]}")

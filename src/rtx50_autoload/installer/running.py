@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 from rtx50_autoload.interruption import interruption
 from rtx50_autoload.process_groups import end_gently, release_guard, start_guard
 
+from .environment import child_environ
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Ran", "run_command"]
+__all__ = ["Ran", "listen_to", "run_command"]
 
 #: How long what was interrupted may take to end by itself; pip puts back what it was replacing.
 _GRACE: Final = 10.0
@@ -30,6 +32,20 @@ class Ran:
 
     code: int
     is_interrupted: bool
+
+
+def listen_to(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command of pip or uv to its end, and give what it says."""
+    return subprocess.run(  # noqa: S603 - uv or the pip of this Python
+        command,
+        env=child_environ({}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
 
 
 def run_command(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import saved_state
 from .distribution_files import is_complete, present_files
-from .environment import child_environ
 from .errors import FixError, NothingToUndoError
 from .freezing import freeze, installer_of
 from .journal import latest_that_changed
 from .restoring import differs, move_aside, restore_all
+from .running import listen_to
 from .state_folder import exclusive
 
 if TYPE_CHECKING:
@@ -269,16 +268,7 @@ def _has_no_files(kept: KeptDistribution | None) -> bool:
 
 def _install(pins: list[str], environment: Environment) -> list[str]:
     command = [*installer_of(environment), "--no-deps", *pins]
-    done = subprocess.run(  # noqa: S603 - uv or the pip of this Python
-        command,
-        env=child_environ({}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    done = listen_to(command)
     if not done.returncode:
         return []
     said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
