@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import pytest
@@ -159,9 +160,13 @@ def make_bench(_bench_venvs: Callable[[str], rig.Venv], wheels: Path) -> Callabl
     return lambda tool: fixing.Bench(_bench_venvs(tool), tool, wheels)
 
 
-@pytest.fixture(params=["pip", "uv"])
+# What pip and uv do depends little on the Python, and takes them long: with both on one of the Pythons, else in turns.
+TOOLS = {(3, 11): ["pip", "uv"]}.get(sys.version_info[:2], ["uv", "pip"][sys.version_info[1] % 2 :][:1])
+
+
+@pytest.fixture(params=TOOLS)
 def bench(make_bench: Callable[[str], fixing.Bench], request: pytest.FixtureRequest) -> fixing.Bench:
-    """Likewise, once with each."""
+    """Likewise, with pip, uv, or once with each."""
     return make_bench(request.param)
 
 
