@@ -115,6 +115,11 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
+def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Give the files that are there in one of two states only, or are not the same in both."""
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
 def link_uv(venv: rig.Venv) -> None:
     """Put uv where a person has it who has installed it beside Python."""
     from uv import find_uv_bin  # noqa: PLC0415

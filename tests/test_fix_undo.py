@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import rig
-from fixing import hashes, make_wheel
+from fixing import differing, hashes, make_wheel
 from rtx50_autoload.installer import restoring, saved_state
 from rtx50_autoload.installer.distribution_files import files_of
 from rtx50_autoload.installer.environment import Environment
@@ -182,7 +182,7 @@ def test_links_and_commands_come_back_as_they_were(place, tmp_path):
     again = saved_state.load(state)
     assert again.kept == saved.kept
     assert not list(restoring.restore_all(["bad"], again, place))
-    assert hashes(place.prefix) == before
+    assert differing(before, hashes(place.prefix)) == []
     assert os.readlink(place.folders[0] / "link.py") == "bad.py"  # noqa: PTH115
 
 
