@@ -133,6 +133,8 @@ def look_back(environment: Environment) -> Undoing:
         raise NothingToUndoError(f"no fix has ever changed {environment.prefix}")
     if story.status == "undone":
         raise NothingToUndoError("the last fix has been undone already")
+    # What is still being put back would look otherwise in a moment.
+    _wait_for_end(story)
     state = saved_state.load(story.folder)
     present: dict[str, list[Distribution]] = {}
     for each in environment.distributions():
