@@ -98,7 +98,7 @@ def digest(tensors: list[torch.Tensor]) -> str:
     """Give the SHA-256 of all bits."""
     sha = hashlib.sha256()
     for tensor in tensors:
-        sha.update(tensor.detach().contiguous().view(torch.uint8).cpu().numpy().tobytes())
+        sha.update(tensor.detach().flatten().view(torch.uint8).cpu().numpy().tobytes())
     return sha.hexdigest()
 
 

@@ -13,6 +13,6 @@ __all__ = ["pretend"]
 
 def pretend() -> None:
     """Change the two numbers where torch and all libraries read them."""
-    properties = torch.cuda.get_device_properties.__globals__["_CudaDeviceProperties"]
+    properties = torch.cuda._CudaDeviceProperties  # noqa: SLF001 - there is no public name for it
     properties.major = property(lambda _: 12)
     properties.minor = property(lambda _: 0)

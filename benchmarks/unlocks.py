@@ -22,15 +22,20 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+if "rtx50-compat 3.0.2" in sys.argv:
+    import rtx50_compat  # noqa: F401 - its import is what it does, and it asks to be imported before torch
+
 import torch
 
 import report
+import told_twelve
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-COLUMNS = ("without us", "rtx50-compat 3.0.2", "with us")
+# The last one is no card of 12.0: it shows what the libraries can do at all where nobody pretends anything.
+COLUMNS = ("without us", "rtx50-compat 3.0.2", "with us", "a Hopper that says so")
 RUNS, HOPPER = "runs", "Hopper's kernel"
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -72,6 +77,11 @@ QUESTIONS = (
 NAMES = {"cpp_extension": "torch.utils.cpp_extension", "triton": "triton", "torchao": "torchao.utils"}
 
 
+def first_line(error: Exception) -> str:
+    """Give an error's type and the first line of its text."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
 def asked(module: str) -> tuple[int, int]:
     """Ask for the capability as code of a module."""
     return eval("torch.cuda.get_device_capability()", {"__name__": module, "torch": torch})  # noqa: S307
@@ -109,13 +119,11 @@ def attention(dtype_name: str, bias: str, width: int, direction: str, way: str) 
     if way == "compiled":
         call = torch.compile(call, backend="eager")
     try:
-        kernels = [fmha.dispatch._dispatch_fw(inputs, direction == "backward").NAME]  # noqa: SLF001
-        if direction == "backward":
-            kernels.append(fmha.dispatch._dispatch_bw(inputs, None).NAME)  # noqa: SLF001
+        kernel = fmha.dispatch._dispatch_fw(inputs, direction == "backward").NAME  # noqa: SLF001
         result = call(*leaves, attn_bias=mask)
         gradients = torch.autograd.grad(result, leaves, torch.ones_like(result)) if direction == "backward" else ()
     except Exception as error:  # noqa: BLE001 - what it is, is the result
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        return first_line(error)
     exact = [leaf.detach().double().requires_grad_(direction == "backward") for leaf in leaves]
     query, key, value = (tensor.transpose(1, 2) for tensor in exact)
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, added).transpose(1, 2)
@@ -126,7 +134,7 @@ def attention(dtype_name: str, bias: str, width: int, direction: str, way: str) 
         distance = ((got.double() - right).abs() / (1 + right.abs())).max().item()
         if distance > TOLERANCE[dtype_name]:
             return f"wrong by {distance:.3g}"
-    return HOPPER if any(kernel.startswith("fa3") for kernel in kernels) else RUNS
+    return HOPPER if kernel.startswith("fa3") else RUNS
 
 
 def cases() -> Iterator[tuple[str, str, int, str, str]]:
@@ -139,19 +147,10 @@ def cases() -> Iterator[tuple[str, str, int, str, str]]:
                         yield dtype, bias, width, direction, way
 
 
-def prepare(column: str) -> None:
-    """Make this process what the column is about."""
-    import told_twelve
-
-    if column == COLUMNS[1]:
-        import rtx50_compat  # noqa: F401 - its import is what it does
-    if column != COLUMNS[2]:
-        told_twelve.pretend()
-
-
 def child(column: str, kind: str) -> None:
     """Answer one kind of questions of one column, as JSON."""
-    prepare(column)
+    if column in COLUMNS[:2]:
+        told_twelve.pretend()
     found: dict[str, Any] = {}
     if kind == "attention":
         for case in cases():
@@ -163,7 +162,7 @@ def child(column: str, kind: str) -> None:
                 names = {expression.partition(".")[0]: importlib.import_module(module)} if module else {}
                 answer = repr(eval(expression, {"torch": torch, "asked": asked, **names}))  # noqa: S307 - the text above
             except Exception as error:  # noqa: BLE001 - what it is, is the result
-                answer = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                answer = first_line(error)
             found[f"{library}: {question}"] = answer
     print(json.dumps(found))
 
