@@ -1,0 +1,143 @@
+"""What our finder costs imports that are none of its business, and what `import torch` takes longer.
+
+    python benchmarks/imports.py [--torch PYTHON]
+
+The first part counts instructions (valgrind) of a program that imports 500 modules of the standard library, in an empty
+environment and in one with our start-up file; what the start itself adds is counted apart and taken off. The second
+part needs an environment with this package and torch, and takes the CPU time of processes, in alternation: a clock
+would measure what else the machine does. xformers is imported, too, where it is installed; it is told a capability
+because RTX50_SIMULATE makes the device answer 12.0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import report
+import startup
+
+MODULES = 500
+ROUNDS = 15
+
+# Modules that open windows or browsers, print, run for their import, or need what may not be there, are left out.
+LISTED = """
+import contextlib, importlib, io, json, pkgutil, sys
+apart = {"antigravity", "ensurepip", "idlelib", "lib2to3", "test", "this", "tkinter", "turtle", "turtledemo"}
+names = []
+for top in sorted(name for name in sys.stdlib_module_names if name not in apart and not name.startswith("_")):
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            module = importlib.import_module(top)
+    except Exception:
+        continue
+    names.append(top)
+    for found in pkgutil.iter_modules(getattr(module, "__path__", [])):
+        name = f"{top}.{found.name}"
+        if found.name.startswith("_") or ".test" in name or found.name in ("windows_events", "windows_utils"):
+            continue
+        try:
+            importlib.import_module(name)
+        except Exception:
+            continue
+        names.append(name)
+print(json.dumps(names))
+"""
+
+
+def count_imports(folder: Path) -> tuple[int, dict[str, tuple[int, int]]]:
+    """Count the start and the imports in both environments; give how many modules there were, too."""
+    python, _ = startup.make_venv(sys.executable, folder / "bare")
+    listed = subprocess.run([python, "-W", "ignore", "-c", LISTED], check=True, capture_output=True, text=True)
+    names = json.loads(listed.stdout)[:MODULES]
+    program = folder / "program.py"
+    program.write_text("import sys\n" + "".join(f"import {name}\n" for name in names), encoding="utf-8")
+    statement = f"import runpy; runpy.run_path({str(program)!r})"
+    code = f"{statement}; import sys; print(len(sys.modules))"
+    loaded = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
+    ours, site = startup.make_venv(sys.executable, folder / "ours")
+    for file in startup.OURS:
+        shutil.copy(file, site)
+    counts = {}
+    for what, code in (("start", "import runpy"), ("imports", statement)):
+        counts[what] = startup.count(python, code), startup.count(ours, code)
+    return int(loaded.stdout.split()[-1]), counts
+
+
+def cpu_seconds(python: Path, code: str, **variables: str) -> float:
+    """Give the CPU time of one process."""
+    before = os.times()
+    env = {**startup.environment(**variables), "HOME": os.environ.get("HOME", "")}
+    subprocess.run([python, "-c", code], env=env, check=True, stderr=subprocess.DEVNULL)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def time_imports(python: Path) -> list[tuple[str, list[float], list[float]]]:
+    """Time `import torch`, and xformers where it is, without us and with us."""
+    simulated = {"RTX50_SIMULATE": "12.0"}
+    cases = [
+        ("import torch, nothing to tell", "import torch", {}),
+        ("import torch, a device of 12.0", "import torch", simulated),
+    ]
+    tried = subprocess.run([python, "-c", "import xformers.ops"], check=False, capture_output=True)
+    if tried.returncode == 0:
+        cases.append(("import xformers.ops, told 9.0", "import xformers.ops", simulated))
+    found = []
+    for name, code, variables in cases:
+        cpu_seconds(python, code)  # fills the disk's cache
+        pairs = [
+            (cpu_seconds(python, code, RTX50_DISABLE="1"), cpu_seconds(python, code, **variables))
+            for _ in range(ROUNDS)
+        ]
+        without, ours = (list(column) for column in zip(*pairs, strict=True))
+        found.append((name, without, ours))
+    return found
+
+
+def main() -> int:
+    """Run."""
+    parser = report.arguments(__doc__)
+    parser.add_argument("--torch", type=Path, metavar="PYTHON", help="a Python with torch and this package")
+    options = parser.parse_args()
+    rows, raw = [], {}
+    if shutil.which("valgrind") is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            loaded, counts = count_imports(Path(folder))
+        raw["instructions"] = {"modules": loaded, **counts}
+        without, ours = (counts["imports"][column] - counts["start"][column] for column in (0, 1))
+        added = ours - without
+        cells = (f"{without / 1e6:,.1f} M", f"{ours / 1e6:,.1f} M", f"{added / 1e6:+.2f} M", f"{added / without:+.2%}")
+        rows.append((f"import {loaded} modules, instructions", *cells))
+    else:
+        print("valgrind is not on the PATH: the instructions of imports are not counted", file=sys.stderr)
+    for name, *columns in time_imports(options.torch) if options.torch else ():
+        raw[name] = dict(zip(("without us", "with us"), columns, strict=True))
+        without, ours = map(statistics.median, columns)
+        added = statistics.median(one - other for other, one in zip(*columns, strict=True))
+        cells = (
+            f"{without * 1e3:,.0f} ms",
+            f"{ours * 1e3:,.0f} ms",
+            f"{added * 1e3:+.1f} ms",
+            f"{added / without:+.2%}",
+        )
+        rows.append((f"{name}, CPU time", *cells))
+    report.Result(
+        "Imports without us and with us",
+        "nox -s bench_imports",
+        ("", "without us", "with us", "added", "part"),
+        rows,
+        raw,
+        ("torch", "xformers"),
+    ).finish(options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
