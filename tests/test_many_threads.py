@@ -57,7 +57,8 @@ errors = run(
     *(lambda module=module: told.append(module["ask"]()) for module in libraries),
     *(lambda module=module: seen.append(module["ask"]()) for module in programs),
 )
-print(json.dumps([sorted(set(told)), sorted(set(seen)), len(told + seen), errors, [repr(fault) for fault in hook.faults]]))
+faults = [repr(fault) for fault in hook.faults]
+print(json.dumps([sorted(set(told)), sorted(set(seen)), len(told + seen), errors, faults]))
 """
 
 SWITCHING = """
@@ -88,7 +89,8 @@ last = threading.Barrier({switchers})
 errors = run(*[asking("xformers"), asking("__main__")] * 8, *[switching(last=last)] * {switchers})
 after = caller("xformers")["ask"]()
 rtx50_autoload.deactivate()
-left = [name for name in vars(cuda) if "rtx50" in name], cuda.get_device_capability.__code__.co_filename == cuda.__file__
+code = cuda.get_device_capability.__code__
+left = [name for name in vars(cuda) if "rtx50" in name], code.co_filename == cuda.__file__
 stock = [vars(cls)[name].fget.__code__.co_filename == torch._C.__file__ for name in ("major", "minor")]
 print(json.dumps([
     before, after, sorted(answers["xformers"]), sorted(answers["__main__"]), errors,
