@@ -292,14 +292,30 @@ def cpython(session: nox.Session) -> None:
     `-- --python PATH` takes these interpreters in the place of those found, `--markdown docs/recorded/cpython.md`
     writes their lines of the table.
     """
-    session.install("uv", "build", "tomli; python_version < '3.11'")
+    wheel = build_wheel(session)
+    pythons = () if "--python" in session.posargs else INTERPRETERS.values()
+    session.run("python", "tests/cpython/suites.py", wheel, *every_python(pythons), *session.posargs)
+
+
+@nox.session
+def downstream(session: nox.Session) -> None:
+    """Let the tests of packages whose business is importing judge the package, in the same three columns.
+
+    Fetches their source archives. `-- --markdown docs/recorded/downstream.md` writes the table.
+    """
+    wheel = build_wheel(session)
+    session.run("python", "tests/cpython/downstream.py", wheel, *session.posargs)
+
+
+def build_wheel(session: nox.Session) -> str:
+    """Build the wheel, and install what the judges of `tests/cpython` need."""
+    session.install("uv", "build", "pip", "tomli; python_version < '3.11'")
     folder = Path(session.create_tmp()) / "dist"
     for old in folder.glob("*"):
         old.unlink()
     session.run("python", "-m", "build", "--wheel", "--outdir", str(folder), silent=True)
     (wheel,) = folder.glob("*.whl")
-    pythons = () if "--python" in session.posargs else INTERPRETERS.values()
-    session.run("python", "tests/cpython/suites.py", str(wheel), *every_python(pythons), *session.posargs)
+    return str(wheel)
 
 
 def every_python(executables: object) -> list[str]:

@@ -59,13 +59,14 @@ def load_known() -> list[Known]:
 
 
 def read_report(report: Path, output: str) -> Outcome:
-    """Read the report that CPython's runner of tests writes; where there is none, no test has run."""
+    """Read the report that a runner of tests writes; where there is none, no test has run."""
     results: dict[str, str] = {}
     if report.exists():
         for case in ET.parse(report).iter("testcase"):  # noqa: S314 - written by the tests just run
             tags = {child.tag for child in case}
             state = "failed" if tags & {"failure", "error"} else "skipped" if "skipped" in tags else "passed"
-            name = case.get("name", "")
+            # pytest gives the name in two parts, CPython's runner in one.
+            name = ".".join(filter(None, (case.get("classname"), case.get("name"))))
             results[name] = max(results.get(name, state), state, key=STATES.index)
     return Outcome(results, output)
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import outcome
 import table
 from outcome import Outcome
+from uv import find_uv_bin
 
 HERE = Path(__file__).resolve().parent
 
@@ -106,11 +107,8 @@ class Environment:
         """
         subprocess.run([python, "-m", "venv", "--without-pip", self.folder / "venv"], check=True, env=environment())
         if self.column != "without":
-            from uv import find_uv_bin  # noqa: PLC0415 - not needed without a wheel
-
             # Without what we depend on: it is not used here, and a test of importlib.metadata lists what is there.
-            command = [find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--python", self.interpreter, wheel]
-            subprocess.run(command, check=True, env=environment())
+            self.install("--no-deps", wheel)
         if self.column == "wrapped":
             site_packages = self.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
             for name in ("wrap_everything.pth", "wrap_everything.py"):
@@ -119,6 +117,11 @@ class Environment:
         shown = self.run("-c", PROBE).stdout.split()
         if shown != COLUMNS[self.column]:
             raise RuntimeError(f"the hook is not as it should be in {self.column}: {shown}")
+
+    def install(self, *arguments: str | Path) -> None:
+        """Install packages."""
+        command = [find_uv_bin(), "pip", "install", "--quiet", "--python", self.interpreter, *arguments]
+        subprocess.run(command, check=True, env=environment())
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run its Python."""
