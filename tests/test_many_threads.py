@@ -6,6 +6,7 @@ as Python lets them.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -137,3 +138,12 @@ def test_answers_are_right_while_others_switch_the_package_off_and_on(with_fake_
 def test_the_state_can_be_looked_at_while_new_callers_come(with_fake_torch: rig.Venv):
     result = with_fake_torch.run_code(SETUP + NEWCOMERS, env=DEVICE)
     assert json.loads(result.stdout) == [[], [], True]
+
+
+def test_a_python_without_the_global_lock_stays_without_it(with_fake_torch: rig.Venv):
+    # An extension module that is not made for it would bring the lock back for the whole program.
+    code = "{ours}import sys, torch\nprint(getattr(sys, '_is_gil_enabled', lambda: True)())"
+    ours = "import rtx50_autoload, rtx50_autoload.cli.main\nrtx50_autoload.status()\n"
+    venv = dataclasses.replace(with_fake_torch, coverage=False)
+    stock = venv.run_code(code.format(ours=""), env={**DEVICE, "RTX50_DISABLE": "1"})
+    assert venv.run_code(code.format(ours=ours), env=DEVICE).stdout == stock.stdout
