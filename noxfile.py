@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -32,7 +33,10 @@ TORCH = "torch==2.13.0"
 
 
 def find_interpreters() -> dict[str, str]:
-    """Find every CPython of this machine that we support: by version, the path of one, and our own first."""
+    """Find every CPython of this machine that we support: by version, the path of one, and our own first.
+
+    A version with a "t" is a free-threaded build, which may be found as `python3.14`, too.
+    """
     folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     home = Path.home()
     # pyenv's own folder is known by its shims too, where HOME is another one.
@@ -45,11 +49,12 @@ def find_interpreters() -> dict[str, str]:
     candidates = [getattr(sys, "_base_executable", sys.executable)]
     for folder in folders:
         if folder.is_dir():
-            candidates += sorted(str(path) for path in folder.iterdir() if re.fullmatch(r"python3\.\d+", path.name))
+            candidates += sorted(str(path) for path in folder.iterdir() if re.fullmatch(r"python3\.\d+t?", path.name))
     # A shim of a version manager may name a Python that it does not run; a system's Python may lack venv.
     code = (
         "import sys, json, venv, ensurepip, sysconfig; json.dump([sys.implementation.name, list(sys.version_info[:2]),"
-        " sys.executable, sys.prefix == sys.base_prefix], sys.stdout)"
+        " sys.executable, sys.prefix == sys.base_prefix, 't' * bool(sysconfig.get_config_var('Py_GIL_DISABLED'))],"
+        " sys.stdout)"
     )
     found: dict[str, str] = {}
     for candidate in dict.fromkeys(candidates):
@@ -57,17 +62,19 @@ def find_interpreters() -> dict[str, str]:
             result = subprocess.run(
                 [candidate, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=60
             )
-            name, version, executable, is_base = json.loads(result.stdout)
+            name, version, executable, is_base, threads = json.loads(result.stdout)
         except (OSError, subprocess.SubprocessError, ValueError):
             continue
         if name == "cpython" and tuple(version) >= OLDEST and is_base:
-            found.setdefault(f"{version[0]}.{version[1]}", executable)
-    return dict(sorted(found.items(), key=lambda item: [int(part) for part in item[0].split(".")]))
+            found.setdefault(f"{version[0]}.{version[1]}{threads}", executable)
+    return dict(sorted(found.items(), key=lambda item: ([int(part) for part in re.findall(r"\d+", item[0])], item[0])))
 
 
 INTERPRETERS = find_interpreters()
 VERSIONS = list(INTERPRETERS)
-OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
+# Types are the same with the global lock and without it.
+LOCKED = [version for version in VERSIONS if not version.endswith("t")]
+OWN = f"{sys.version_info[0]}.{sys.version_info[1]}" + "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 # Where nox looks for them by their names; before a version manager's shims, which stand there first.
 os.environ["PATH"] = os.pathsep.join(
     [*dict.fromkeys(str(Path(executable).parent) for executable in INTERPRETERS.values()), os.environ.get("PATH", "")]
@@ -137,7 +144,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
 
 
-@nox.session(python=list(dict.fromkeys((VERSIONS[0], VERSIONS[-1]))))
+@nox.session(python=list(dict.fromkeys((LOCKED[0], LOCKED[-1]))))
 def types(session: nox.Session) -> None:
     """Check the types on the oldest and the newest Python: the library and the dependencies differ between them."""
     session.install("mypy>=1.19", ".")
@@ -278,20 +285,37 @@ def assistants(session: nox.Session) -> None:
 
 
 @nox.session
-def cpython_suites(session: nox.Session) -> None:
-    """Let CPython's own tests judge the import hook, with every import of theirs going through it.
+def cpython(session: nox.Session) -> None:
+    """Let CPython's own tests judge the package: without it, with it inactive, with every import through the hook.
 
     Not among the default sessions: it takes minutes for each Python, and many installations come without these tests.
-    Not on 3.10, where a re-raised error keeps frames that 3.11 leaves out: its traceback tests differ by that.
+    `-- --python PATH` takes these interpreters in the place of those found, `--markdown docs/recorded/cpython.md`
+    writes their lines of the table.
     """
-    session.install("uv", "build")
+    wheel = build_wheel(session)
+    pythons = () if "--python" in session.posargs else INTERPRETERS.values()
+    session.run("python", "tests/cpython/suites.py", wheel, *every_python(pythons), *session.posargs)
+
+
+@nox.session
+def downstream(session: nox.Session) -> None:
+    """Let the tests of packages whose business is importing judge the package, in the same three columns.
+
+    Fetches their source archives. `-- --markdown docs/recorded/downstream.md` writes the table.
+    """
+    wheel = build_wheel(session)
+    session.run("python", "tests/cpython/downstream.py", wheel, *session.posargs)
+
+
+def build_wheel(session: nox.Session) -> str:
+    """Build the wheel, and install what the judges of `tests/cpython` need."""
+    session.install("uv", "build", "pip", "tomli; python_version < '3.11'")
     folder = Path(session.create_tmp()) / "dist"
     for old in folder.glob("*"):
         old.unlink()
     session.run("python", "-m", "build", "--wheel", "--outdir", str(folder), silent=True)
     (wheel,) = folder.glob("*.whl")
-    pythons = [path for version, path in INTERPRETERS.items() if int(version.partition(".")[2]) > OLDEST[1]]
-    session.run("python", "tests/cpython/suites.py", str(wheel), *every_python(pythons), *session.posargs)
+    return str(wheel)
 
 
 def every_python(executables: object) -> list[str]:

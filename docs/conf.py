@@ -13,7 +13,8 @@ author = "the rtx50-autoload contributors"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "rtx50_tables"]
-exclude_patterns = ["_build"]
+# What is recorded is included by the pages.
+exclude_patterns = ["_build", "recorded"]
 # Docstrings of the package put code in single backticks.
 default_role = "code"
 

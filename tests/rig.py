@@ -64,7 +64,8 @@ class Venv:
         """Where packages lie."""
         if os.name == "nt":
             return self.root / "Lib" / "site-packages"
-        return self.root / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+        threads = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+        return self.root / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}{threads}" / "site-packages"
 
     def script(self, name: str) -> Path:
         """Give the path of a command of the environment."""

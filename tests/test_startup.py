@@ -175,7 +175,9 @@ def test_a_moved_checkout_is_not_heard_of_at_start_up(make_venv: MakeVenv, tmp_p
     source.rename(tmp_path / "elsewhere")
     (tmp_path / "torch.py").write_text("print('torch')")
     result = venv.run_code("import torch", cwd=tmp_path)
-    assert (result.stdout, result.stderr) == ("torch\n", "")
+    # From 3.15 on, Python itself remarks that a path is gone which the build backend has written down.
+    heard = [line for line in result.stderr.splitlines() if "_editable_impl_rtx50_autoload.pth: " not in line]
+    assert (result.stdout, heard) == ("torch\n", [])
 
 
 @pytest.mark.parametrize("install", ["wheel", "editable"])

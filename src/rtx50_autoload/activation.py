@@ -47,7 +47,9 @@ __all__ = [
 _current: Autoloader | None = None
 #: Whether it has been decided what `_current` is; None may be the decision.
 _decided = False
-_lock = threading.Lock()
+# Held while the package is switched on or off, so that one is over before the other begins. Reentrant: a signal handler
+# may switch, too.
+_lock = threading.RLock()
 
 
 def current() -> Autoloader | None:
@@ -130,9 +132,10 @@ def activate() -> bool:
     global _decided  # noqa: PLW0603
     if hook.disabled():
         return False
-    _decided = _current is not None
-    hook.install("api")
-    loader = _prepare()
+    with _lock:
+        _decided = _current is not None
+        hook.install("api")
+        loader = _prepare()
     if loader is None:
         return False
     if loader.catch_up() and loader.patches:
@@ -143,11 +146,11 @@ def activate() -> bool:
 def deactivate() -> None:
     """Take everything back: every patched object is the very same object as before, and nothing is watched."""
     global _current, _decided
-    hook.uninstall()
     with _lock:
+        hook.uninstall()
         loader, _current, _decided = _current, None, True
-    if loader is not None:
-        loader.restore()
+        if loader is not None:
+            loader.restore()
 
 
 def guard() -> Guard:

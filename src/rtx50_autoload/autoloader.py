@@ -91,9 +91,11 @@ class Autoloader:
     @property
     def survey(self) -> Survey:
         """The devices as they truly are, or as RTX50_SIMULATE has them; looked at once."""
-        if self._survey is None:
-            self._survey = devices_module.survey(self.settings.simulate)
-        return self._survey
+        # Kept in a name of its own: another thread may have it looked at anew meanwhile.
+        survey = self._survey
+        if survey is None:
+            survey = self._survey = devices_module.survey(self.settings.simulate)
+        return survey
 
     def needed(self, devices: tuple[Device, ...]) -> bool:
         """Tell whether anybody is to be told anything but the truth of one of these devices."""
@@ -122,6 +124,8 @@ class Autoloader:
 
     def arrived(self, module: ModuleType) -> None:
         """Act on a watched module that has been executed, or executed again."""
+        if not self.active:
+            return
         self._arrived.add(module.__name__)
         try:
             self.error_hooks.arrived(module)
@@ -130,6 +134,9 @@ class Autoloader:
         self._tell_and_adjust(module)
         # After the adjustments: what they keep a library off, need not be foreseen.
         self.rescue.arrived(module)
+        if not self.active:
+            # Deactivated by another thread meanwhile, which could not take back what was not there yet.
+            self.restore()
 
     def _tell_and_adjust(self, module: ModuleType) -> None:
         if module.__name__ == "torch.cuda":
@@ -190,6 +197,8 @@ class Autoloader:
     def _patch(self, cuda: ModuleType) -> None:
         """Make `torch.cuda` ask us."""
         with self._lock:
+            if not self.active:
+                return
             # After a reload the functions are new ones, while a class of C++ still has our attributes.
             self.patches.restore()
             teller = make_teller(cuda, self.decide, hook.record)

@@ -141,7 +141,9 @@ def _callers(loader: Autoloader) -> list[dict[str, Any]]:
         for capability in capabilities
         for caller in (*loader.settings.callers, *known)
     }
-    rows.update({(str(caller), capability): decision for (caller, capability), decision in loader.decisions.items()})
+    rows.update(
+        {(str(caller), capability): decision for (caller, capability), decision in loader.decisions.copy().items()}
+    )
     return [_row(caller, capability, decision) for (caller, capability), decision in rows.items()]
 
 
