@@ -43,8 +43,16 @@ PROGRAMS_OWN: Final = {
         "lines = format_(self, *arguments, **options)",
     ),
     "rtx50_autoload.errorhooks.uncaught": ("previous(kind, error, trace)", "previous_of_threads(arguments)"),
-    "rtx50_autoload.masquerading.torch_cuda": ("prop = get_device_properties(device)", "return (prop.major, prop.minor)"),
+    "rtx50_autoload.masquerading.torch_cuda": (
+        "prop = get_device_properties(device)",
+        "return (prop.major, prop.minor)",
+    ),
 }
+
+#: Whose body holds nothing that can fail, and nobody before it could catch it.
+_START = "_rtx50_autoload_importlib_bootstrap"
+#: Functions that never raise: what fails in them, fails inside of a `try`.
+_SAFE = frozenset({"hook.record", "isinstance", "notify", "record"})
 
 _BLOCKS = ("body", "orelse", "finalbody")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -106,6 +114,9 @@ class _Planter:
                 planted.append(statement)
                 continue
             self._inside(statement, function)
+            if function == "<module>" and self._module == _START:
+                planted.append(statement)
+                continue
             if _may_fail(statement) and ast.unparse(statement) not in self._programs_own:
                 planted.append(self._place(statement, function, "before"))
             if isinstance(statement, ast.Return) and statement.value is not None and _may_fail(statement):
@@ -179,6 +190,8 @@ def _may_fail(statement: ast.stmt) -> bool:
 def _can_raise(value: ast.expr) -> bool:
     if isinstance(value, (ast.Constant, ast.Name, ast.Lambda)):
         return False
+    if isinstance(value, ast.Call) and ast.unparse(value.func) in _SAFE:
+        return any(map(_can_raise, value.args))
     if isinstance(value, ast.Attribute):
         # A property of ours has a place of its own; `__traceback__` and the like are always there.
         known = isinstance(value.value, ast.Name) and (value.value.id == "self" or value.attr.startswith("__"))

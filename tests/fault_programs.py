@@ -22,6 +22,7 @@ class Program:
         libraries: whether xformers, flash_attn and IPython are there (tests/fakes/libraries_for_faults).
         may_be_rescued: whether each line of its stdout may also be that of a run with us and without a fault: an attention
             function has been answered for, or a device is simulated.
+        asked_for: parts of the names of places whose error is the program's to have: it names us and asks for them.
 
     """
 
@@ -30,6 +31,7 @@ class Program:
     driver: bool = True
     libraries: bool = True
     may_be_rescued: bool = False
+    asked_for: tuple[str, ...] = ()
 
 
 _NO_TORCH = """
@@ -93,7 +95,9 @@ def launch(kind=RuntimeError):
 
 _UNCAUGHT = _KERNEL + "print('before')\nlaunch(torch.AcceleratorError)\n"
 
-_MANY_ERRORS = _KERNEL + """
+_MANY_ERRORS = (
+    _KERNEL
+    + """
 import asyncio, logging, threading, traceback, warnings
 import IPython.core.interactiveshell as shell
 for kind in (RuntimeError, torch.AcceleratorError, ImportError, KeyError, OSError):
@@ -140,8 +144,11 @@ warnings.warn("a warning of the program")
 print("end")
 sys.exit("the last words")
 """
+)
 
-_OWN_HOOK = _KERNEL + """
+_OWN_HOOK = (
+    _KERNEL
+    + """
 def own(kind, error, trace):
     print("own", kind.__name__, error.args)
     previous(kind, error, trace)
@@ -150,6 +157,7 @@ import atexit
 atexit.register(lambda: print("at exit"))
 launch()
 """
+)
 
 _NONE_OF_OURS = """
 import torch, sys
@@ -287,7 +295,12 @@ PROGRAMS = {
     "capabilities where NVML does not answer": Program(_CAPABILITIES, _TWO, driver=False),
     "capabilities in mode masquerade": Program(
         _CAPABILITIES.replace("print(unknown_library.asked())", ""),
-        {**_TWO, "RTX50_MODE": "masquerade", "RTX50_MASQUERADE": "12.0:9.0", "RTX50_CALLERS": "unknown_library=true,x=1"},
+        {
+            **_TWO,
+            "RTX50_MODE": "masquerade",
+            "RTX50_MASQUERADE": "12.0:9.0",
+            "RTX50_CALLERS": "unknown_library=true,x=1",
+        },
     ),
     "an uncaught error": Program(_UNCAUGHT, _ONE),
     "an uncaught error, nothing can be recorded": Program(_UNCAUGHT, {**_ONE, "RTX50_TESTS_UNWRITABLE": "1"}),
@@ -296,16 +309,24 @@ PROGRAMS = {
     "a hook of the program's own": Program(_OWN_HOOK, _ONE),
     "an error that is none of ours": Program(_NONE_OF_OURS, _ONE),
     "failed imports": Program(_FAILED_IMPORTS, _ONE),
-    "a failed flash_attn": Program(_BROKEN_FLASH + _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "import"}, may_be_rescued=True),
+    "a failed flash_attn": Program(
+        _BROKEN_FLASH + _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "import"}, may_be_rescued=True
+    ),
     "a missing flash_attn": Program(
         _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "provide"}, libraries=False, may_be_rescued=True
     ),
     "a torch without code for the device": Program(
         "import torch\nprint(torch.cuda.get_device_capability())", {**_ONE, "FAKE_TORCH_ARCHITECTURES": "sm_80 sm_90"}
     ),
-    "attention that cannot be loaded": Program(
-        _RESCUE, _ONE, may_be_rescued=True),
-    "what a program calls of ours": Program(_API, _ONE),
-    "a simulated device": Program("import torch\ntry:\n    print(torch.cuda.get_device_capability(), torch.cuda.get_device_name(0), torch.cuda.get_device_capability('cuda:0'))\nexcept AssertionError as error:\n    print(error)\n", _SIMULATED, driver=False, may_be_rescued=True),
+    "attention that cannot be loaded": Program(_RESCUE, _ONE, may_be_rescued=True),
+    "what a program calls of ours": Program(
+        _API, _ONE, asked_for=(":<module>:", "rtx50_autoload:__getattr__:", "CapabilityMap.parse", ":parse_capability:")
+    ),
+    "a simulated device": Program(
+        "import torch\ntry:\n    print(torch.cuda.get_device_capability(), torch.cuda.get_device_name(0), torch.cuda.get_device_capability('cuda:0'))\nexcept AssertionError as error:\n    print(error)\n",
+        _SIMULATED,
+        driver=False,
+        may_be_rescued=True,
+    ),
     "a check of the installation": Program(_CHECK, {**_ONE, "RTX50_CHECK_INSTALL": "1"}),
 }

@@ -169,10 +169,16 @@ class Autoloader:
             yield
         finally:
             block_rule.reset(token)
+            self._block_ended()
+
+    def _block_ended(self) -> None:
+        try:
             with self._lock:
                 self._blocks -= 1
                 if not self._blocks and not self._told_to_anyone():
                     self.patches.restore()
+        except Exception as error:  # noqa: BLE001 - what the program's block has raised is not to be replaced
+            hook.record(error)
 
     def _told_to_anyone(self) -> bool:
         return bool(self.settings.simulate) or self.needed(self.survey.devices)

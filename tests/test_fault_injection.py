@@ -1,0 +1,168 @@
+"""Every function of ours that runs in a user's process is made to fail, in turn: the program does not notice.
+
+The functions, methods and lambdas are found in the source text of the installed package, and an error is raised at
+the first statement of each that can fail (tests/fault_planting.py). It is raised whenever the function is called, not
+once: an error that stays is the harder case. Compared are stdout, stderr and the exit code of programs
+(tests/fault_programs.py) with what they are without us. The rule (`fault_injection.lost`):
+
+- the exit code is the same, and so is each line of stdout;
+- stderr is the same when the lines of ours, which begin with ``rtx50-autoload:``, are left out; each of those is
+  whole. They may be fewer, or say less, than without the fault;
+- the program ends. What holds a lock for ever is found by that.
+
+What xformers is told is the truth or the target, which is what a fault may cost; programs print whether it is one of
+these. Where an attention function of a library cannot work at all, its answer is the library's error, as without us,
+or the stand-in's, as with us.
+
+A function is tried in the first program that calls it. ``RTX50_TEST_FAULTS=all`` tries more: every function in every
+program that calls it, with each of the four errors; and every statement that can fail, before it has done anything
+and, at the end of a block, after it has done what it does. ``RTX50_TEST_FAULTS=statements`` leaves out the first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+import rig
+from fault_injection import ERRORS, Bench, Result, lost, rotate, sources
+from fault_planting import PROGRAMS_OWN, first_places, functions
+from fault_programs import PROGRAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="each run is a fork, watched as Linux can")
+
+WANTED = os.environ.get("RTX50_TEST_FAULTS", "functions")
+PARTS = 6
+
+#: Functions that no program here calls, in modules of which all others are called, and why.
+UNREACHED: dict[str, set[str]] = {}
+
+
+class Recorded:
+    """The programs, each with what it says without us and with us, and the places that it passes."""
+
+    def __init__(self, benches: dict[str, Bench]) -> None:
+        self.benches = benches
+        self.without: dict[str, Result] = {}
+        self.sound: dict[str, Result] = {}
+        self.places: dict[str, list[str]] = {}
+        for name, bench in benches.items():
+            self.without[name] = bench.run(variables={"RTX50_DISABLE": "1"})
+            self.sound[name] = bench.run(record=True)
+            asked_for = PROGRAMS[name].asked_for
+            self.places[name] = [
+                place for place in self.sound[name].places if not any(part in place for part in asked_for)
+            ]
+
+    def once(self, *, statements: bool) -> list[tuple[str, str]]:
+        """Give each place, or the first of each function, with the first program that passes it."""
+        first: dict[str, tuple[str, str]] = {}
+        for name, places in self.places.items():
+            for place in places if statements else first_places(places):
+                first.setdefault(place if statements else function_of(place), (name, place))
+        return list(first.values())
+
+    def lost(self, name: str, place: str, error: str) -> str | None:
+        """Tell what a program loses by an error at a place."""
+        got = self.benches[name].run(place=place, error=error)
+        what = lost(PROGRAMS[name], self.without[name], self.sound[name], got)
+        return None if what is None else f"{name}: {error} at {place}: {what}"
+
+
+def function_of(place: str) -> str:
+    """Give the module and the function of a place."""
+    return ":".join(place.split(":")[:2])
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    """The stand-in for NVIDIA's management library, where it can be built."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        return None
+    folder = tmp_path_factory.mktemp("driver")
+    source = rig.FAKES / "nvml.c"
+    subprocess.run([compiler, "-shared", "-fPIC", source, "-o", folder / "libnvidia-ml.so.1"], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recorded(with_fake_torch, driver, tmp_path_factory) -> Iterator[Recorded]:
+    cache = tmp_path_factory.mktemp("planted")
+    benches = {
+        name: Bench(with_fake_torch, program, tmp_path_factory.mktemp("program"), cache, driver)
+        for name, program in PROGRAMS.items()
+    }
+    yield Recorded(benches)
+    for bench in benches.values():
+        bench.close()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_without_a_fault_the_program_is_what_it_is_without_us(recorded, name):
+    assert lost(PROGRAMS[name], recorded.without[name], recorded.sound[name], recorded.sound[name]) is None
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_function_may_fail(recorded, part):
+    jobs = rotate(recorded.once(statements=False))
+    found = [recorded.lost(*job, error) for job, error in jobs[part::PARTS]]
+    print(f"\n{len(jobs[part::PARTS])} of {len(jobs)} functions have failed, each in one program")
+    assert [what for what in found if what] == []
+
+
+@pytest.mark.skipif(WANTED == "functions", reason="takes minutes: nox -s faults")
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_statement_may_fail(recorded, part):
+    jobs = rotate(recorded.once(statements=True))
+    found = [recorded.lost(*job, error) for job, error in jobs[part::PARTS]]
+    print(f"\n{len(jobs[part::PARTS])} of {len(jobs)} places have failed, each in one program")
+    assert [what for what in found if what] == []
+
+
+@pytest.mark.skipif(WANTED != "all", reason="takes an hour: nox -s faults")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_function_may_fail_in_every_program_with_every_error(recorded, name):
+    places = first_places(recorded.places[name])
+    found = [recorded.lost(name, place, error) for place in places for error in ERRORS]
+    print(f"\n{name}: {len(found)} runs, {len(places)} functions with {len(ERRORS)} errors")
+    assert [what for what in found if what] == []
+
+
+def test_no_function_of_a_users_process_is_left_out(recorded, with_fake_torch):
+    called = {function_of(place) for places in recorded.places.values() for place in places}
+    loaded = {name.partition(":")[0] for name in called}
+    all_functions, unreached, elsewhere = 0, defaultdict(set), 0
+    for module, file in sources(with_fake_torch).items():
+        names = {name.rpartition(":")[0] for name in functions(file.read_text(encoding="utf-8"))}
+        all_functions += len(names)
+        if module not in loaded:
+            elsewhere += len(names)
+            continue
+        for name in names:
+            if f"{module}:{name}" not in called:
+                unreached[module].add(name)
+    print(
+        f"\n{all_functions} functions in {len(sources(with_fake_torch))} modules; {elsewhere} in modules that no program "
+        f"loads; {sum(map(len, unreached.values()))} not called in the {len(loaded)} others; "
+        f"{len(called)} functions and module bodies have failed"
+    )
+    assert dict(unreached) == UNREACHED
+
+
+def test_the_statements_that_call_what_is_the_programs_are_there(with_fake_torch):
+    files = sources(with_fake_torch)
+    for module, statements in PROGRAMS_OWN.items():
+        import ast
+
+        lines = {ast.unparse(node) for node in ast.walk(ast.parse(files[module].read_text())) if isinstance(node, ast.stmt)}
+        assert set(statements) <= lines
