@@ -199,7 +199,11 @@ sys.path.insert(0, ".")
 """
 
 _IMPORT_FLASH = """
-import torch, importlib.metadata
+import torch, importlib.metadata, sys, types
+provided = types.ModuleType("rtx50_autoload.rescue.provided")
+provided.build_module = lambda note: {"flash_attn": types.ModuleType("flash_attn")}
+if BUILDS:
+    sys.modules[provided.__name__] = provided
 try:
     print(importlib.metadata.version("flash_attn"))
 except importlib.metadata.PackageNotFoundError as error:
@@ -216,8 +220,9 @@ import sys, types, torch
 class Device(tuple):
     type, index = "cuda", 0
 class Tensor:
-    dtype, device, requires_grad, is_cuda, ndim = "float16", Device(), False, True, 4
-    def __init__(self, dim=64):
+    device, requires_grad, is_cuda, ndim = Device(), False, True, 4
+    def __init__(self, dim=64, dtype="float16"):
+        self.dtype = dtype
         self.shape = (1, 16, 1, dim)
 class Nothing:
     def __enter__(self): return self
@@ -225,7 +230,7 @@ class Nothing:
 torch.Tensor, torch.float16, torch.bfloat16 = Tensor, "float16", "bfloat16"
 torch.is_grad_enabled = lambda: False
 torch.no_grad = Nothing
-torch.zeros = lambda *_, **__: Tensor()
+torch.zeros = lambda *_, **__: Tensor(dtype="float32")
 torch.cuda.is_current_stream_capturing = lambda: False
 compiling = []
 torch.compiler = types.SimpleNamespace(is_dynamo_compiling=lambda: bool(compiling))
@@ -250,9 +255,12 @@ for options in ({}, {}, {"causal": True}):
     print(attempt(q, q, q, **options))
 print(attempt(Tensor(512), q, q))
 print(attempt(1, 2, 3, 4, 5, 6, 7, 8))
+b = Tensor(dtype="bfloat16")
+print(attempt(b, b, b, function=xformers.ops.memory_efficient_attention))
 print(attempt(q, q, q, function=xformers.ops.memory_efficient_attention))
 compiling.append(1)
-print(attempt(q, q, q))
+f = Tensor(dtype="float32")
+print(attempt(q, q, q), "|", attempt(f, f, f))
 compiling.clear()
 flash_attn.flash_attn_func(q, q, q, causal=True)
 """
@@ -281,11 +289,24 @@ with rtx50_autoload.guard():
     print("guarded")
 rtx50_autoload.deactivate()
 print(torch.cuda.get_device_capability(0), xformers.asked(0)[0])
+try:
+    with rtx50_autoload.guard():
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+except RuntimeError as error:
+    print(error)
 """
 
 _CHECK = "import torch, sys, os\nprint('out')\npid = os.fork()\nif pid == 0:\n    os._exit(0)\nos.waitpid(pid, 0)\n"
 
 _TWO = {"FAKE_TORCH_DEVICES": "12.0,8.9"}
+_BAD_SETTINGS = {
+    "RTX50_MODE": "bogus",
+    "RTX50_MASQUERADE": "x",
+    "RTX50_CALLERS": "=",
+    "RTX50_RESCUE": "maybe",
+    "RTX50_QUIT": "1",
+    "CUDA_VISIBLE_DEVICES": "1,GPU-x",
+}
 _ONE = {"FAKE_TORCH_DEVICES": "12.0"}
 _SIMULATED = {"RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0"}
 
@@ -302,6 +323,8 @@ PROGRAMS = {
             "RTX50_CALLERS": "unknown_library=true,x=1",
         },
     ),
+    "settings that are wrong": Program(_UNCAUGHT, {**_ONE, **_BAD_SETTINGS}),
+    "nothing is said": Program(_UNCAUGHT, {**_ONE, "RTX50_QUIET": "1", "RTX50_BATMAN_MODE": "1"}),
     "an uncaught error": Program(_UNCAUGHT, _ONE),
     "an uncaught error, nothing can be recorded": Program(_UNCAUGHT, {**_ONE, "RTX50_TESTS_UNWRITABLE": "1"}),
     "an uncaught error in a worker of a job": Program(_UNCAUGHT, {**_ONE, "RANK": "1"}),
@@ -310,10 +333,13 @@ PROGRAMS = {
     "an error that is none of ours": Program(_NONE_OF_OURS, _ONE),
     "failed imports": Program(_FAILED_IMPORTS, _ONE),
     "a failed flash_attn": Program(
-        _BROKEN_FLASH + _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "import"}, may_be_rescued=True
+        _BROKEN_FLASH + "BUILDS = 1" + _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "import"}, may_be_rescued=True
     ),
     "a missing flash_attn": Program(
-        _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "provide"}, libraries=False, may_be_rescued=True
+        "BUILDS = 1" + _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "provide"}, libraries=False, may_be_rescued=True
+    ),
+    "a missing flash_attn that cannot be provided": Program(
+        "BUILDS = 0" + _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "provide"}, libraries=False, may_be_rescued=True
     ),
     "a torch without code for the device": Program(
         "import torch\nprint(torch.cuda.get_device_capability())", {**_ONE, "FAKE_TORCH_ARCHITECTURES": "sm_80 sm_90"}
