@@ -5,8 +5,8 @@ A place is known as ``module:function:line:column:when``. *When* is ``before`` a
 is its qualified name; ``<module>`` is the body of a module. Nothing else changes: lines, frames and names stay.
 
 A statement that cannot fail has no place: it names, compares by identity, or hands on what is there already. A
-statement that calls what belongs to the program (its own hook, the function that it has decorated) has none *before*
-it either: an error there is the program's own. These are named in `PROGRAMS_OWN`, so that they can be counted.
+statement that calls what belongs to the program (its own hook, the function that it has decorated) has none either:
+an error there is the program's own. These are named in `PROGRAMS_OWN`, so that they can be counted.
 """
 
 from __future__ import annotations
@@ -169,14 +169,12 @@ class _Planter:
 
 def _may_fail(statement: ast.stmt) -> bool:
     """Tell whether a statement does anything of its own that can fail; what stands in its blocks is not looked at."""
-    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+    if isinstance(statement, (ast.Import, ast.ImportFrom, ast.With, ast.AsyncWith)):
         return True
     looked_at: list[ast.expr] = []
     if isinstance(statement, (ast.If, ast.While)):
         looked_at = [statement.test]
-    elif isinstance(statement, (ast.For, ast.AsyncFor)):
-        return True
-    elif isinstance(statement, (ast.With, ast.AsyncWith)):
+    elif isinstance(statement, (ast.For, ast.AsyncFor)) or isinstance(statement, (ast.With, ast.AsyncWith)):
         return True
     elif isinstance(statement, (ast.Return, ast.Expr)):
         looked_at = [] if statement.value is None else [statement.value]
@@ -187,7 +185,7 @@ def _may_fail(statement: ast.stmt) -> bool:
     return any(map(_can_raise, looked_at))
 
 
-def _can_raise(value: ast.expr) -> bool:
+def _can_raise(value: ast.expr) -> bool:  # noqa: PLR0911 - one for each kind
     if isinstance(value, (ast.Constant, ast.Name, ast.Lambda)):
         return False
     if isinstance(value, ast.Call) and ast.unparse(value.func) in _SAFE:

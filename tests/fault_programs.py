@@ -4,6 +4,7 @@ A program prints on stdout what a person's own code sees, which is the same with
 told is the one thing that may differ: it is printed as whether it is the truth or the target.
 """
 
+# ruff: noqa: E501 - programs, as they would be written
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -296,6 +297,14 @@ except RuntimeError as error:
     print(error)
 """
 
+_SIMULATION = """
+import torch
+try:
+    print(torch.cuda.get_device_capability(), torch.cuda.get_device_name(0), torch.cuda.get_device_capability("cuda:0"))
+except AssertionError as error:
+    print(error)
+"""
+
 _CHECK = "import torch, sys, os\nprint('out')\npid = os.fork()\nif pid == 0:\n    os._exit(0)\nos.waitpid(pid, 0)\n"
 
 _TWO = {"FAKE_TORCH_DEVICES": "12.0,8.9"}
@@ -348,11 +357,6 @@ PROGRAMS = {
     "what a program calls of ours": Program(
         _API, _ONE, asked_for=(":<module>:", "rtx50_autoload:__getattr__:", "CapabilityMap.parse", ":parse_capability:")
     ),
-    "a simulated device": Program(
-        "import torch\ntry:\n    print(torch.cuda.get_device_capability(), torch.cuda.get_device_name(0), torch.cuda.get_device_capability('cuda:0'))\nexcept AssertionError as error:\n    print(error)\n",
-        _SIMULATED,
-        driver=False,
-        may_be_rescued=True,
-    ),
+    "a simulated device": Program(_SIMULATION, _SIMULATED, driver=False, may_be_rescued=True),
     "a check of the installation": Program(_CHECK, {**_ONE, "RTX50_CHECK_INSTALL": "1"}),
 }

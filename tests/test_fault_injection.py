@@ -21,11 +21,11 @@ and, at the end of a block, after it has done what it does. ``RTX50_TEST_FAULTS=
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,8 +43,24 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ea
 WANTED = os.environ.get("RTX50_TEST_FAULTS", "functions")
 PARTS = 6
 
-#: Functions that no program here calls, in modules of which all others are called, and why.
-UNREACHED: dict[str, set[str]] = {}
+#: The rooms whose functions the outside calls, and those between these and the first `try`. Behind it, in the diagnosis
+#: and the evidence, one function is caught like any other.
+ENTRIES = (
+    *(
+        "_rtx50",
+        "activation",
+        "autoloader",
+        "check_at_import",
+        "errorhooks",
+        "job",
+        "knowledge",
+        "masquerading",
+        "voice",
+    ),
+    *("rescue.functions", "rescue.providing", "rescue.replacing", "rescue.stepping_in", "rescue.watched"),
+)
+#: Their functions that no program calls, or that hold nothing that can fail.
+UNCALLED: set[str] = set()
 
 
 class Recorded:
@@ -129,7 +145,7 @@ def test_every_statement_may_fail(recorded, part):
     assert [what for what in found if what] == []
 
 
-@pytest.mark.skipif(WANTED != "all", reason="takes an hour: nox -s faults")
+@pytest.mark.skipif(WANTED != "all", reason="takes an hour: nox -s faults -- all")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_function_may_fail_in_every_program_with_every_error(recorded, name):
     places = first_places(recorded.places[name])
@@ -138,31 +154,27 @@ def test_every_function_may_fail_in_every_program_with_every_error(recorded, nam
     assert [what for what in found if what] == []
 
 
-def test_no_function_of_a_users_process_is_left_out(recorded, with_fake_torch):
+def test_no_function_where_errors_enter_is_left_out(recorded, with_fake_torch):
+    files = sources(with_fake_torch)
+    existing = {
+        f"{module}:{name.rpartition(':')[0]}" for module, file in files.items() for name in functions(file.read_text())
+    }
     called = {function_of(place) for places in recorded.places.values() for place in places}
     loaded = {name.partition(":")[0] for name in called}
-    all_functions, unreached, elsewhere = 0, defaultdict(set), 0
-    for module, file in sources(with_fake_torch).items():
-        names = {name.rpartition(":")[0] for name in functions(file.read_text(encoding="utf-8"))}
-        all_functions += len(names)
-        if module not in loaded:
-            elsewhere += len(names)
-            continue
-        for name in names:
-            if f"{module}:{name}" not in called:
-                unreached[module].add(name)
+    uncalled = {name for name in existing - called if name.partition(":")[0] in loaded}
     print(
-        f"\n{all_functions} functions in {len(sources(with_fake_torch))} modules; {elsewhere} in modules that no program "
-        f"loads; {sum(map(len, unreached.values()))} not called in the {len(loaded)} others; "
-        f"{len(called)} functions and module bodies have failed"
+        f"\n{len(existing)} functions in {len(files)} modules; {len(existing & called)} have failed, with the bodies of "
+        f"{len(loaded)} modules; {len(uncalled)} others of these modules are not called or cannot fail; "
+        f"{len(existing) - len(existing & called) - len(uncalled)} are in modules that no program loads"
     )
-    assert dict(unreached) == UNREACHED
+    entered = {name for name in uncalled if name.partition(":")[0].removeprefix("rtx50_autoload.").startswith(ENTRIES)}
+    assert entered == UNCALLED
 
 
 def test_the_statements_that_call_what_is_the_programs_are_there(with_fake_torch):
     files = sources(with_fake_torch)
     for module, statements in PROGRAMS_OWN.items():
-        import ast
-
-        lines = {ast.unparse(node) for node in ast.walk(ast.parse(files[module].read_text())) if isinstance(node, ast.stmt)}
+        lines = {
+            ast.unparse(node) for node in ast.walk(ast.parse(files[module].read_text())) if isinstance(node, ast.stmt)
+        }
         assert set(statements) <= lines

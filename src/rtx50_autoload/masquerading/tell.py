@@ -56,7 +56,6 @@ class Teller:
 
     def property_of(self, index: int) -> property:
         """Make the property `major` (0) or `minor` (1); who reads it is one frame up."""
-
         truth = self.read[index]
 
         def read(properties: Any) -> int:  # noqa: ANN401

@@ -80,6 +80,6 @@ def capability_patches(cuda: ModuleType, teller: Teller) -> list[Patch]:
 def get_device_capability(device: Any = None) -> Capability:  # noqa: ANN401
     prop = get_device_properties(device)  # noqa: F821 - declared above
     try:
-        return _rtx50_autoload_told(prop)
+        return _rtx50_autoload_told(prop)  # noqa: F821 - declared above
     except Exception:  # noqa: BLE001 - deactivated by another thread since this call began, or a fault of ours
         return prop.major, prop.minor

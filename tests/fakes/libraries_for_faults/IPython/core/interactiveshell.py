@@ -15,7 +15,7 @@ class InteractiveShell:
         """Run a cell."""
         try:
             exec(code, {"__name__": "__main__"})  # noqa: S102
-        except Exception:  # noqa: BLE001
+        except Exception:
             kind, error, trace = self._get_exc_info()
             lines = ultratb.AutoFormattedTB().structured_traceback(kind, error, trace)
             print("\n".join(lines), file=sys.stderr)
