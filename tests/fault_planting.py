@@ -174,7 +174,7 @@ def _may_fail(statement: ast.stmt) -> bool:
     looked_at: list[ast.expr] = []
     if isinstance(statement, (ast.If, ast.While)):
         looked_at = [statement.test]
-    elif isinstance(statement, (ast.For, ast.AsyncFor)) or isinstance(statement, (ast.With, ast.AsyncWith)):
+    elif isinstance(statement, (ast.For, ast.AsyncFor, ast.With, ast.AsyncWith)):
         return True
     elif isinstance(statement, (ast.Return, ast.Expr)):
         looked_at = [] if statement.value is None else [statement.value]
