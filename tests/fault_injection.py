@@ -27,7 +27,9 @@ _TESTS = Path(__file__).resolve().parent
 _OURS = "rtx50-autoload: "
 _TIME_LIMIT = 60.0
 #: How a line of ours ends: as a sentence, or with a command.
-_WHOLE = re.compile(r"(\.|`|…|could not answer in its place: .*|Run: rtx50-autoload (MORE|doctor|explain))$")
+_WHOLE = re.compile(
+    r"(\.|`|…|could not answer in its place: .*|At fault: .*|Run: rtx50-autoload (MORE|doctor|explain))$"
+)
 
 
 @dataclass(frozen=True)

@@ -233,8 +233,7 @@ torch.is_grad_enabled = lambda: False
 torch.no_grad = Nothing
 torch.zeros = lambda *_, **__: Tensor(dtype="float32")
 torch.cuda.is_current_stream_capturing = lambda: False
-compiling = []
-torch.compiler = types.SimpleNamespace(is_dynamo_compiling=lambda: bool(compiling))
+torch.compiler = types.SimpleNamespace(is_dynamo_compiling=lambda: False)
 import xformers.ops, flash_attn, traceback
 stand_ins = types.ModuleType("rtx50_autoload.rescue.flash_attn")
 def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False):
@@ -259,10 +258,6 @@ print(attempt(1, 2, 3, 4, 5, 6, 7, 8))
 b = Tensor(dtype="bfloat16")
 print(attempt(b, b, b, function=xformers.ops.memory_efficient_attention))
 print(attempt(q, q, q, function=xformers.ops.memory_efficient_attention))
-compiling.append(1)
-f = Tensor(dtype="float32")
-print(attempt(q, q, q), "|", attempt(f, f, f))
-compiling.clear()
 flash_attn.flash_attn_func(q, q, q, causal=True)
 """
 
@@ -345,17 +340,30 @@ PROGRAMS = {
         _BROKEN_FLASH + "BUILDS = 1" + _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "import"}, may_be_rescued=True
     ),
     "a missing flash_attn": Program(
-        "BUILDS = 1" + _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "provide"}, libraries=False, may_be_rescued=True
+        "BUILDS = 1" + _IMPORT_FLASH,
+        {**_ONE, "RTX50_RESCUE": "provide"},
+        libraries=False,
+        may_be_rescued=True,
+        asked_for=("StandInDistribution.read_text:",),
     ),
     "a missing flash_attn that cannot be provided": Program(
-        "BUILDS = 0" + _IMPORT_FLASH, {**_ONE, "RTX50_RESCUE": "provide"}, libraries=False, may_be_rescued=True
+        "BUILDS = 0" + _IMPORT_FLASH,
+        {**_ONE, "RTX50_RESCUE": "provide"},
+        libraries=False,
+        may_be_rescued=True,
+        asked_for=("StandInDistribution.read_text:",),
     ),
     "a torch without code for the device": Program(
         "import torch\nprint(torch.cuda.get_device_capability())", {**_ONE, "FAKE_TORCH_ARCHITECTURES": "sm_80 sm_90"}
     ),
     "attention that cannot be loaded": Program(_RESCUE, _ONE, may_be_rescued=True),
     "what a program calls of ours": Program(
-        _API, _ONE, asked_for=(":<module>:", "rtx50_autoload:__getattr__:", "CapabilityMap.parse", ":parse_capability:")
+        _API,
+        _ONE,
+        asked_for=(
+            *(":<module>:", "rtx50_autoload:__getattr__:", "CapabilityMap.parse", ":parse_capability:"),
+            *("activation:truth:", "activation:masquerade:", "activation:_block:"),
+        ),
     ),
     "a simulated device": Program(_SIMULATION, _SIMULATED, driver=False, may_be_rescued=True),
     "a check of the installation": Program(_CHECK, {**_ONE, "RTX50_CHECK_INSTALL": "1"}),
