@@ -363,6 +363,7 @@ PROGRAMS = {
         asked_for=(
             *(":<module>:", "rtx50_autoload:__getattr__:", "CapabilityMap.parse", ":parse_capability:"),
             *("activation:truth:", "activation:masquerade:", "activation:_block:"),
+            *("activation:guard:", "activation:deactivate:"),
         ),
     ),
     "a simulated device": Program(_SIMULATION, _SIMULATED, driver=False, may_be_rescued=True),

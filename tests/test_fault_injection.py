@@ -100,6 +100,8 @@ UNCALLED = {
         "rescue.watched:Watched._probed",
         # What a program names us for: a mistake there is told to it.
         "activation:_block",
+        "activation:deactivate",
+        "activation:guard",
         "activation:masquerade",
         "activation:truth",
         # xformers before 0.0.33.

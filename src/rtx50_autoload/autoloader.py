@@ -221,13 +221,12 @@ class Autoloader:
         """Take everything back."""
         with self._lock:
             self.active = False
-            self.error_hooks.remove()
-            self.rescue.restore()
-            while self._set_back:
+            for each in (self.error_hooks.remove, self.rescue.restore, *reversed(self._set_back)):
                 try:
-                    self._set_back.pop()()
+                    each()
                 except Exception as error:  # noqa: BLE001, PERF203 - the rest is to be taken back all the same
                     hook.record(error)
+            self._set_back.clear()
             self.applied.clear()
             self.patches.restore()
             self._arrived.clear()
