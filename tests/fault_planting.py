@@ -52,7 +52,7 @@ PROGRAMS_OWN: Final = {
 #: Whose body holds nothing that can fail, and nobody before it could catch it.
 _START = "_rtx50_autoload_importlib_bootstrap"
 #: Functions that never raise: what fails in them, fails inside of a `try`.
-_SAFE = frozenset({"_after", "hook.record", "isinstance", "notify", "record"})
+_SAFE = frozenset({"_after", "hook.record", "isinstance", "notify", "record", "self._attend", "self._passes"})
 
 _BLOCKS = ("body", "orelse", "finalbody")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)

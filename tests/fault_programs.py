@@ -363,9 +363,15 @@ PROGRAMS = {
         asked_for=(
             *(":<module>:", "rtx50_autoload:__getattr__:", "CapabilityMap.parse", ":parse_capability:"),
             *("activation:truth:", "activation:masquerade:", "activation:_block:"),
-            *("activation:guard:", "activation:deactivate:"),
+            *("activation:guard:", "activation:deactivate:", "Guard.__call__:"),
         ),
     ),
-    "a simulated device": Program(_SIMULATION, _SIMULATED, driver=False, may_be_rescued=True),
+    "a simulated device": Program(
+        _SIMULATION,
+        _SIMULATED,
+        driver=False,
+        may_be_rescued=True,
+        asked_for=(":_Simulation.", "simulation:get_device_properties:"),
+    ),
     "a check of the installation": Program(_CHECK, {**_ONE, "RTX50_CHECK_INSTALL": "1"}),
 }
