@@ -104,6 +104,18 @@ UNCALLED = {
         "activation:guard",
         "activation:masquerade",
         "activation:truth",
+        # What a program names us for, and a simulated device; and what only calls that which catches.
+        "errorhooks.guard:Guard.__call__",
+        "errorhooks.guard:Guard.__call__.run",
+        "errorhooks.guard:Guard.__exit__",
+        "errorhooks.guard:Guard._passes",
+        "masquerading.simulation:_Simulation.__init__",
+        "masquerading.simulation:_Simulation._index",
+        "masquerading.simulation:_Simulation._make",
+        "masquerading.simulation:_Simulation._note",
+        "masquerading.simulation:_Simulation.name",
+        "masquerading.simulation:_Simulation.properties",
+        "masquerading.simulation:get_device_properties",
         # xformers before 0.0.33.
         "rescue.stepping_in:_is_built",
     )

@@ -123,7 +123,7 @@ class _Running:
             if self._thread.is_alive():
                 deadline = time.monotonic() + _GRACE
                 self._thread.join(_GRACE)
-                # Linux counts a thread for a moment after it has ended, and at a fork Python warns of what Linux counts.
+                # Linux counts a thread for a moment after its end, and at a fork Python warns of what Linux counts.
                 task = Path(f"/proc/self/task/{self._thread.native_id}")
                 while task.exists() and time.monotonic() < deadline:
                     time.sleep(0.001)
