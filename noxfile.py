@@ -256,6 +256,21 @@ def truth(session: nox.Session) -> None:
     session.run("python", "tests/truth/check_wheels.py", *session.posargs)
 
 
+@nox.session(python=VERSIONS)
+def faults(session: nox.Session) -> None:
+    """Have every statement of ours that runs in a user's process fail in turn, and see that programs do not notice.
+
+    Not among the default sessions, whose tests have every function fail: minutes for each Python. ``-- all`` adds every
+    function in every program with every error, which takes an hour.
+    """
+    session.install(".", *TEST_REQUIREMENTS)
+    env: dict[str, str | None] = {
+        "PYTHONDONTWRITEBYTECODE": None,
+        "RTX50_TEST_FAULTS": "all" if "all" in session.posargs else "statements",
+    }
+    session.run("python", "-m", "pytest", "-n", "auto", "-q", "-rP", "tests/test_fault_injection.py", env=env)
+
+
 @nox.session
 def corpus(session: nox.Session) -> None:
     """Judge the classifier of error texts by reports whose category is known, as they are and behind log prefixes.

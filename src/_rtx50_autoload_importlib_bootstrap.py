@@ -59,10 +59,13 @@ def _variable(name: "str") -> "str":
 def install(opened: "str" = "pth") -> "None":
     """Put this module on `sys.meta_path`, once: a venv runs each start-up line twice on Python <= 3.14 (gh-75723)."""
     global door  # noqa: PLW0603
-    finder: Any = sys.modules[__name__]
-    if not disabled() and finder not in sys.meta_path:
-        sys.meta_path.insert(0, finder)
-        door = opened
+    try:
+        finder: Any = sys.modules[__name__]
+        if not disabled() and finder not in sys.meta_path:
+            sys.meta_path.insert(0, finder)
+            door = opened
+    except Exception as error:  # noqa: BLE001 - Python would print it at every start
+        record(error)
 
 
 def uninstall() -> "None":
@@ -79,21 +82,28 @@ def uninstall() -> "None":
 
 def torch_backend() -> "None":
     """Second door: torch >= 2.5 calls this entry point at the end of `import torch`."""
-    if not disabled():
-        install("torch.backends")
-        notify("torch_ready")
+    try:
+        if not disabled():
+            install("torch.backends")
+            notify("torch_ready")
+    except Exception as error:  # noqa: BLE001 - torch would fail its import
+        record(error)
 
 
 def find_spec(
     name: "str", path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
 ) -> "ModuleSpec | None":
     """Find the module as the finders after this one do, and arrange to hear of its execution."""
-    if name not in watched or disabled():
+    try:
+        if name not in watched or disabled():
+            return None
+        finders = list(sys.meta_path)
+        finder: Any = sys.modules[__name__]
+        if finder in finders:
+            del finders[: finders.index(finder) + 1]
+    except Exception as error:  # noqa: BLE001 - Python asks the finders after us by itself
+        record(error)
         return None
-    finders = list(sys.meta_path)
-    finder: Any = sys.modules[__name__]
-    if finder in finders:
-        del finders[: finders.index(finder) + 1]
     for other in finders:
         # importlib.util.find_spec would start at the first finder again, and has dead-locked other tools.
         find = getattr(other, "find_spec", None)
@@ -110,13 +120,21 @@ def find_spec(
             except Exception as error:  # noqa: BLE001 - our fault must not cost the import
                 record(error)
             return spec
-    provided: ModuleSpec | None = notify("module_missing", name) if _provides() else None
+    try:
+        provided: ModuleSpec | None = notify("module_missing", name) if _provides() else None
+    except Exception as error:  # noqa: BLE001 - nobody has the module, so that is the answer
+        record(error)
+        return None
     return provided
 
 
 def find_distributions(context: "Any") -> "Iterable[Any]":  # noqa: ANN401
     """Give what `importlib.metadata` asks every finder for: next to always, nothing."""
-    return (notify("distributions", context) or ()) if _provides() and not disabled() else ()
+    try:
+        return (notify("distributions", context) or ()) if _provides() and not disabled() else ()
+    except Exception as error:  # noqa: BLE001 - who lists all distributions would have none
+        record(error)
+        return ()
 
 
 def _provides() -> "bool":
@@ -148,18 +166,13 @@ def _watch(spec: "ModuleSpec") -> "None":
 
 def exec_module(module: "ModuleType") -> "None":
     """Stand in as a loader's `exec_module` for one call: run the module as its loader does, then tell the handler."""
-    loader = _carrier(module)
-    names = loader.__dict__
-    heard = module.__name__ in watched
-    before = names.get(_BEFORE_US)
-    if heard and names.get("exec_module") is exec_module:
-        del names["exec_module"]
-        if names.pop(_BEFORE_US, None) is not None:
-            names["exec_module"] = before
-        run = loader.exec_module
-    else:
-        # Another module of a loader that serves several; or another hook that put itself before us on this loader.
-        run = before or type(loader).exec_module.__get__(loader)
+    try:
+        run, heard = _unmark(module)
+    except Exception as error:  # noqa: BLE001 - the module is to run all the same; nobody hears of it then
+        record(error)
+        loader: Any = _marked.get(module.__name__) or module.__spec__.loader  # type: ignore[union-attr]
+        own = loader.__dict__.get(_BEFORE_US) or loader.__dict__.get("exec_module", exec_module)
+        run, heard = type(loader).exec_module.__get__(loader) if own is exec_module else own, False
     try:
         run(module)
     except BaseException as error:
@@ -170,6 +183,23 @@ def exec_module(module: "ModuleType") -> "None":
         raise
     if heard:
         notify("module_loaded", module)
+
+
+def _unmark(module: "ModuleType") -> "tuple[Any, bool]":
+    """Take the mark off a module's loader; give its own `exec_module`, and whether the module is a watched one."""
+    loader = _carrier(module)
+    names = loader.__dict__
+    heard = module.__name__ in watched
+    before = names.get(_BEFORE_US)
+    if not heard or names.get("exec_module") is not exec_module:
+        # Another module of a loader that serves several; or another hook that put itself before us on this loader.
+        return before or type(loader).exec_module.__get__(loader), heard
+    if before is None:
+        del names["exec_module"]
+    else:
+        names["exec_module"] = before
+        del names[_BEFORE_US]
+    return loader.exec_module, heard
 
 
 def _carrier(module: "ModuleType") -> "Any":  # noqa: ANN401
@@ -198,8 +228,8 @@ def notify(event: "str", *arguments: "object") -> "Any":  # noqa: ANN401
 
 def record(error: "Exception") -> "None":
     """Keep a fault of ours, and show it where RTX50_DEBUG=1 asks for that."""
-    faults.append(error)
     try:
+        faults.append(error)
         from rtx50_autoload import voice  # noqa: PLC0415
 
         voice.fault(error)

@@ -8,7 +8,7 @@ rule a block of a program.
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import _rtx50_autoload_importlib_bootstrap as hook
@@ -130,16 +130,20 @@ def activate() -> bool:
 
     """
     global _decided  # noqa: PLW0603
-    if hook.disabled():
+    try:
+        if hook.disabled():
+            return False
+        with _lock:
+            _decided = _current is not None
+            hook.install("api")
+            loader = _prepare()
+        if loader is None:
+            return False
+        if loader.catch_up() and loader.patches:
+            voice.say("activated after torch was imported: what has asked for the capability before keeps its answer.")
+    except Exception as error:  # noqa: BLE001 - the program goes on without us
+        hook.record(error)
         return False
-    with _lock:
-        _decided = _current is not None
-        hook.install("api")
-        loader = _prepare()
-    if loader is None:
-        return False
-    if loader.catch_up() and loader.patches:
-        voice.say("activated after torch was imported: what has asked for the capability before keeps its answer.")
     return True
 
 
@@ -147,10 +151,12 @@ def deactivate() -> None:
     """Take everything back: every patched object is the very same object as before, and nothing is watched."""
     global _current, _decided
     with _lock:
-        hook.uninstall()
         loader, _current, _decided = _current, None, True
-        if loader is not None:
-            loader.restore()
+        for each in (hook.uninstall, *(() if loader is None else (loader.restore,))):
+            try:
+                each()
+            except Exception as error:  # noqa: BLE001, PERF203 - the rest is to be taken back all the same
+                hook.record(error)
 
 
 def guard() -> Guard:
@@ -214,6 +220,11 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
 
 @contextmanager
 def _block(rule: BlockRule) -> Iterator[None]:
-    loader = None if hook.disabled() else _prepare()
-    with loader.block(rule) if loader is not None else nullcontext():
+    with ExitStack() as stack:
+        try:
+            loader = None if hook.disabled() else _prepare()
+            if loader is not None:
+                stack.enter_context(loader.block(rule))
+        except Exception as error:  # noqa: BLE001 - the program's block runs all the same
+            hook.record(error)
         yield

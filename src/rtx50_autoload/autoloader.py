@@ -176,10 +176,16 @@ class Autoloader:
             yield
         finally:
             block_rule.reset(token)
+            self._block_ended()
+
+    def _block_ended(self) -> None:
+        try:
             with self._lock:
                 self._blocks -= 1
                 if not self._blocks and not self._told_to_anyone():
                     self.patches.restore()
+        except Exception as error:  # noqa: BLE001 - what the program's block has raised is not to be replaced
+            hook.record(error)
 
     def _told_to_anyone(self) -> bool:
         return bool(self.settings.simulate) or self.needed(self.survey.devices)
@@ -224,13 +230,12 @@ class Autoloader:
         """Take everything back."""
         with self._lock:
             self.active = False
-            self.error_hooks.remove()
-            self.rescue.restore()
-            while self._set_back:
+            for each in (self.error_hooks.remove, self.rescue.restore, *reversed(self._set_back)):
                 try:
-                    self._set_back.pop()()
+                    each()
                 except Exception as error:  # noqa: BLE001, PERF203 - the rest is to be taken back all the same
                     hook.record(error)
+            self._set_back.clear()
             self.applied.clear()
             self.patches.restore()
             self._arrived.clear()

@@ -118,14 +118,17 @@ class _Running:
 
     def rest(self) -> None:
         """Stop the thread; the check goes on."""
-        self._stop.set()
-        if self._thread.is_alive():
-            deadline = time.monotonic() + _GRACE
-            self._thread.join(_GRACE)
-            # Linux counts a thread for a moment after it has ended, and at a fork Python warns of what Linux counts.
-            task = Path(f"/proc/self/task/{self._thread.native_id}")
-            while task.exists() and time.monotonic() < deadline:
-                time.sleep(0.001)
+        try:
+            self._stop.set()
+            if self._thread.is_alive():
+                deadline = time.monotonic() + _GRACE
+                self._thread.join(_GRACE)
+                # Linux counts a thread for a moment after its end, and at a fork Python warns of what Linux counts.
+                task = Path(f"/proc/self/task/{self._thread.native_id}")
+                while task.exists() and time.monotonic() < deadline:
+                    time.sleep(0.001)
+        except Exception as error:  # noqa: BLE001 - Python would print it at the program's fork
+            hook.record(error)
 
     def after_fork(self) -> None:
         """Go on in the process that has forked."""
@@ -141,12 +144,15 @@ class _Running:
 
     def forget(self) -> None:
         """Leave the check to the process that it belongs to."""
-        process, self._process = self._process, None
-        self._thread = threading.Thread()
-        if process is not None:
-            # Only its parent can wait for it, and this is not its parent.
-            process.returncode = 0
-            _close(process)
+        try:
+            process, self._process = self._process, None
+            self._thread = threading.Thread()
+            if process is not None:
+                # Only its parent can wait for it, and this is not its parent.
+                process.returncode = 0
+                _close(process)
+        except Exception as error:  # noqa: BLE001 - likewise
+            hook.record(error)
 
     def finish(self) -> None:
         """Wait a short time for the check, and end it."""

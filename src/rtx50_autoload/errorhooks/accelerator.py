@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import _rtx50_autoload_importlib_bootstrap as hook
 from rtx50_autoload.masquerading.patch import AttributePatch
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def accelerator_patches(attendant: Attendant, cuda: ModuleType) -> list[Attribut
 
     def __init__(self: Any, *arguments: Any, **options: Any) -> None:  # noqa: ANN401, N807
         create(self, *arguments, **options)
-        attendant.attend_creation(self, sys._getframe(1))  # noqa: SLF001 - whose call it is, stands nowhere else
+        try:
+            attendant.attend_creation(self, sys._getframe(1))  # noqa: SLF001 - whose call it is, stands nowhere else
+        except Exception as fault:  # noqa: BLE001 - it would be raised in the place of the program's error
+            hook.record(fault)
 
     return [AttributePatch("torch.AcceleratorError.__init__", cls, "__init__", __init__)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import _rtx50_autoload_importlib_bootstrap as hook
 from rtx50_autoload.masquerading.patch import AttributePatch
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def asyncio_patches(attendant: Attendant, base_events: ModuleType) -> list[Attri
     def call_exception_handler(self: Any, context: dict[str, Any]) -> None:  # noqa: ANN401
         try:
             attendant.attend(context.get("exception"))
+        except Exception as fault:  # noqa: BLE001 - the loop would end by it
+            hook.record(fault)
         finally:
             handle(self, context)
 

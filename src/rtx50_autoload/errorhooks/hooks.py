@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import _rtx50_autoload_importlib_bootstrap as hook
@@ -68,7 +69,7 @@ class ErrorHooks:
             if not self._is_in_place(patch):
                 self._patches.apply(patch)
         if module.__name__ == "torch.cuda" and is_cuda_build(module):
-            when_cuda_is_up(module, lambda: self._cuda_is_up(module))
+            when_cuda_is_up(module, partial(self._cuda_is_up, module))
 
     def import_failed(self, error: Exception) -> None:
         """Attend to an error that ends the import of a watched module."""

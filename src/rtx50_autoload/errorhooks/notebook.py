@@ -32,14 +32,17 @@ def notebook_patches(attendant: Attendant, interactiveshell: ModuleType) -> list
 
     def _get_exc_info(self: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         found = get(self, *arguments, **options)
-        attendant.attend(found[1])
+        try:
+            attendant.attend(found[1])
+        except Exception as fault:  # noqa: BLE001 - the traceback is to be seen
+            hook.record(fault)
         return found
 
     def structured_traceback(self: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         lines = format_(self, *arguments, **options)
         # The second argument; its name is another one in each major version.
-        error = next((value for value in (*arguments, *options.values()) if isinstance(value, BaseException)), None)
         try:
+            error = next((value for value in (*arguments, *options.values()) if isinstance(value, BaseException)), None)
             return _with_notes(lines, error) if isinstance(lines, list) and error is not None else lines
         except Exception as fault:  # noqa: BLE001 - the traceback is to be seen
             hook.record(fault)

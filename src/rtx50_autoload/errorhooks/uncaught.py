@@ -30,23 +30,43 @@ def uncaught_patches(attendant: Attendant) -> list[AttributePatch]:
         found = None
         try:
             found = attendant.attend(error)
+        except Exception as fault:  # noqa: BLE001 - Python would print our fault in the place of the program's error
+            hook.record(fault)
         finally:
             previous(kind, error, trace)
-            _say_note(error, previous, sys.__excepthook__)
-            if found is not None and found.speaks and not attendant.quiet:
-                _offer(found)
+            _after(error, previous, sys.__excepthook__, attendant, found)
 
     def excepthook_of_threads(arguments: Any) -> None:  # noqa: ANN401 - threading.ExceptHookArgs
+        error = None
         try:
-            attendant.attend(arguments.exc_value)
+            error = arguments.exc_value
+            attendant.attend(error)
+        except Exception as fault:  # noqa: BLE001 - likewise
+            hook.record(fault)
         finally:
             previous_of_threads(arguments)
-            _say_note(arguments.exc_value, previous_of_threads, threading.__excepthook__)
+            _after(error, previous_of_threads, threading.__excepthook__, attendant, None)
 
     return [
         AttributePatch("sys.excepthook", sys, "excepthook", excepthook),
         AttributePatch("threading.excepthook", threading, "excepthook", excepthook_of_threads),
     ]
+
+
+def _after(
+    error: BaseException | None,
+    shown_by: Callable[..., Any],
+    pythons_own: Callable[..., Any],
+    attendant: Attendant,
+    found: Finding | None,
+) -> None:
+    """Do what comes after the traceback: on 3.10 the note, and the offer where there is something to offer."""
+    try:
+        _say_note(error, shown_by, pythons_own)
+        if found is not None and found.speaks and not attendant.quiet:
+            _offer(found)
+    except Exception as fault:  # noqa: BLE001 - the program ends as it would without us
+        hook.record(fault)
 
 
 def _offer(found: Finding) -> None:
@@ -58,8 +78,6 @@ def _offer(found: Finding) -> None:
         after_crash(found.text, found.diagnosis, found.situation, found.incident)
     except KeyboardInterrupt:
         return  # whoever presses Ctrl+C wants the end, which comes now
-    except Exception as fault:  # noqa: BLE001 - the program ends as it would without us
-        hook.record(fault)
 
 
 def _say_note(error: BaseException | None, shown_by: Callable[..., Any], pythons_own: Callable[..., Any]) -> None:

@@ -90,7 +90,8 @@ def read(time_limit: float) -> Reading:
         import pynvml  # noqa: PLC0415 - half a megabyte of wrappers
 
         # A daemon, so that a hanging driver does not hold the process at its end.
-        thread = Thread(target=lambda: readings.append(_read(pynvml)), name="rtx50-autoload NVML", daemon=True)
+        # An error in it would be printed as one of the program's threads.
+        thread = Thread(target=_read_into, args=(readings, pynvml), name="rtx50-autoload NVML", daemon=True)
         thread.start()
         thread.join(time_limit)
     except Exception as error:  # noqa: BLE001 - a broken pynvml, or no thread to be had: the driver stays unasked
@@ -98,6 +99,13 @@ def read(time_limit: float) -> Reading:
     if not readings:
         return Reading((), None, (f"the NVIDIA driver did not answer within {time_limit:g} seconds",))
     return readings[0]
+
+
+def _read_into(readings: list[Reading], nvml: ModuleType) -> None:
+    try:
+        readings.append(_read(nvml))
+    except Exception as error:  # noqa: BLE001 - likewise
+        readings.append(Reading((), None, (f"NVML could not be asked ({error!r})",)))
 
 
 def _read(nvml: ModuleType) -> Reading:

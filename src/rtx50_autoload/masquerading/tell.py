@@ -35,47 +35,57 @@ class Teller:
 
     Args:
         decide: gives the answer for a caller's module name and a true capability; slow, asked once for each pair.
-        read: gives the true capability of a properties object.
+        read: give the true major and minor number of a properties object.
         fault: is handed what goes wrong here; the caller then gets the truth.
 
     """
 
     decide: Callable[[str | None, Capability], Capability]
-    read: Callable[[Any], Capability]
+    read: tuple[Callable[[Any], int], Callable[[Any], int]]
     fault: Callable[[Exception], None]
     answers: dict[tuple[str | None, Capability], Capability] = field(default_factory=dict)
     known: dict[Any, Capability] = field(default_factory=dict)
 
     def told(self, properties: Any) -> Capability:  # noqa: ANN401 - torch's type is not known here
         """Answer `get_device_capability`, which calls this; its own caller is two frames up."""
-        return self._answer(properties, sys._getframe(2))
+        try:
+            return self._answer(properties, sys._getframe(2))
+        except Exception as error:  # noqa: BLE001 - the caller gets torch's own answer
+            self.fault(error)
+            return self._truth(properties)
 
     def property_of(self, index: int) -> property:
         """Make the property `major` (0) or `minor` (1); who reads it is one frame up."""
+        truth = self.read[index]
 
         def read(properties: Any) -> int:  # noqa: ANN401
-            return self._answer(properties, sys._getframe(1))[index]
+            try:
+                return self._answer(properties, sys._getframe(1))[index]
+            except Exception as error:  # noqa: BLE001 - likewise
+                self.fault(error)
+                known = self.known.get(properties)
+                return truth(properties) if known is None else known[index]
 
         return property(read)
 
     def _answer(self, properties: Any, frame: FrameType) -> Capability:  # noqa: ANN401
-        try:
-            capability = self.known.get(properties) or self._remember(properties)
-            caller = frame.f_globals.get("__name__")
-            if caller == "torch.cuda" and frame.f_code.co_name == "get_device_capability" and frame.f_back:
-                # torch's own function was already running when it was patched: its caller is who asks.
-                caller = frame.f_back.f_globals.get("__name__")
-            rule = block_rule.get()
-            if rule is not None:
-                return rule(caller, capability) or capability
-            answer = self.answers.get((caller, capability))
-            return answer if answer is not None else self._decide(caller, capability)
-        except Exception as error:  # noqa: BLE001 - the caller gets torch's own answer
-            self.fault(error)
-            return self.known.get(properties) or self.read(properties)
+        capability = self.known.get(properties) or self._remember(properties)
+        caller = frame.f_globals.get("__name__")
+        if caller == "torch.cuda" and frame.f_code.co_name == "get_device_capability" and frame.f_back:
+            # torch's own function was already running when it was patched: its caller is who asks.
+            caller = frame.f_back.f_globals.get("__name__")
+        rule = block_rule.get()
+        if rule is not None:
+            return rule(caller, capability) or capability
+        answer = self.answers.get((caller, capability))
+        return answer if answer is not None else self._decide(caller, capability)
+
+    def _truth(self, properties: Any) -> Capability:  # noqa: ANN401
+        known = self.known.get(properties)
+        return (self.read[0](properties), self.read[1](properties)) if known is None else known
 
     def _remember(self, properties: Any) -> Capability:  # noqa: ANN401
-        capability = self.read(properties)
+        capability = self.read[0](properties), self.read[1](properties)
         if len(self.known) < _MOST_REMEMBERED:
             self.known[properties] = capability
         return capability

@@ -46,17 +46,17 @@ def make_teller(
     fault: Callable[[Exception], None],
 ) -> Teller:
     """Make the teller for `torch.cuda`, reading true capabilities as the unpatched class gives them."""
-    cls = cuda._CudaDeviceProperties
-    attributes = {name: vars(cls).get(name) for name in ("major", "minor")}
+    major, minor = (_reader(cuda._CudaDeviceProperties, name) for name in ("major", "minor"))
+    return Teller(decide, (major, minor), fault)
 
-    def read(properties: Any) -> Capability:  # noqa: ANN401
-        major, minor = (
-            vars(properties)[name] if attribute is None else attribute.__get__(properties, type(properties))
-            for name, attribute in attributes.items()
-        )
-        return major, minor
 
-    return Teller(decide, read, fault)
+def _reader(cls: Any, name: str) -> Callable[[Any], int]:  # noqa: ANN401
+    """Give what reads an attribute of properties objects as the unpatched class gives it."""
+    attribute = vars(cls).get(name)
+    reader: Callable[[Any], int] = (
+        (lambda properties: vars(properties)[name]) if attribute is None else attribute.__get__
+    )
+    return reader
 
 
 def capability_patches(cuda: ModuleType, teller: Teller) -> list[Patch]:
@@ -80,6 +80,6 @@ def capability_patches(cuda: ModuleType, teller: Teller) -> list[Patch]:
 def get_device_capability(device: Any = None) -> Capability:  # noqa: ANN401
     prop = get_device_properties(device)  # noqa: F821 - declared above
     try:
-        return _rtx50_autoload_told(prop)
-    except NameError:  # deactivated by another thread since this call began
+        return _rtx50_autoload_told(prop)  # noqa: F821 - declared above
+    except Exception:  # noqa: BLE001 - deactivated by another thread since this call began, or a fault of ours
         return prop.major, prop.minor

@@ -72,8 +72,17 @@ class Provider:
         """Let Python make the module that `exec_module` puts others in the place of."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the provided modules in place."""
-        self._put(f"{module.__name__} is not installed")
+        """Put the provided modules in place.
+
+        Raises:
+            ModuleNotFoundError: it has failed. Nobody else has the module, and programs expect this error.
+
+        """
+        try:
+            self._put(f"{module.__name__} is not installed")
+        except Exception as error:  # noqa: BLE001 - a fault of ours, which is no error that a program looks for
+            hook.record(error)
+            raise ModuleNotFoundError(f"No module named {_NAME!r}", name=_NAME) from None
 
     def replace(self, name: str, error: Exception) -> bool:
         """Put the provided modules in the place of a package that cannot be imported.
@@ -101,10 +110,13 @@ class Provider:
         for name in [name for name in sys.modules if name == _NAME or name.startswith(f"{_NAME}.")]:
             del sys.modules[name]
         sys.modules.update(self.modules)
-        voice.say(
-            f"{why}. Its functions are provided as {VERSION}, answered by torch's own attention, because RTX50_RESCUE "
-            f"is {self.rescue}. The real fix: `rtx50-autoload fix --run {_DISTRIBUTION}`."
-        )
+        try:
+            voice.say(
+                f"{why}. Its functions are provided as {VERSION}, answered by torch's own attention, because "
+                f"RTX50_RESCUE is {self.rescue}. The real fix: `rtx50-autoload fix --run {_DISTRIBUTION}`."
+            )
+        except Exception as error:  # noqa: BLE001 - the modules are in place
+            hook.record(error)
 
 
 def _lacks_its_extension(error: Exception) -> bool:

@@ -185,7 +185,10 @@ class Watched:
         if why is None:
             outcome = self._stand_in(arguments)
             if outcome.error is None:
-                self._remember(arguments, failure.what, error)
+                try:
+                    self._remember(arguments, failure.what, error)
+                except Exception as fault:  # noqa: BLE001 - the program has its answer
+                    hook.record(fault)
                 return outcome
             why = _words(outcome.error)
         self.surroundings.refused(error, why)
