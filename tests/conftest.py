@@ -110,6 +110,12 @@ def with_fake_torch(_make_session_venv: MakeVenv) -> rig.Venv:
 
 
 @pytest.fixture(scope="session")
+def fake_torch_alone(_make_session_venv: MakeVenv) -> rig.Venv:
+    """The stand-in for torch without the package. Shared: leave it as it is."""
+    return _make_session_venv(None, "fake")
+
+
+@pytest.fixture(scope="session")
 def with_torch(_make_session_venv: MakeVenv) -> rig.Venv:
     """The package beside the real torch; skips where RTX50_TEST_TORCH does not say which. Shared: leave it as it is."""
     return _make_session_venv(torch="real")
