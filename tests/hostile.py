@@ -6,7 +6,6 @@ that the program says, and its exit code, has to be the same.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -79,7 +78,8 @@ class Side:
     folder: Path
 
     def run(self, script: str, env: Mapping[str, str | bytes] | None = None, *, timeout: float = 60) -> Outcome:
-        """Run a script of the shell in the folder; ``$PYTHON`` is the environment's interpreter.
+        """Run a script of the shell in the folder; ``$PYTHON`` is the environment's interpreter,
+        ``$PACKAGES`` its site-packages.
 
         Args:
             script: begins in the folder, which holds `program.py`.
@@ -90,6 +90,7 @@ class Side:
             **{name: value for name, value in self.venv.environment().items() if not name.startswith("XDG_")},
             "FAKE_TORCH_DEVICES": "12.0",
             "PYTHON": str(self.venv.python),
+            "PACKAGES": str(self.venv.site_packages),
             **(env or {}),
         }
         done = subprocess.run(

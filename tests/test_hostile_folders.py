@@ -45,7 +45,9 @@ FOLDERS = {
     "the incidents are a pipe": Case(f"mkdir -p {STATE}; mkfifo {INCIDENTS}; {HERE}", noted=True),
     "the lock is a folder": Case(f"mkdir -p {INCIDENTS}/.lock; {HERE}", noted=True),
     "the lock is a pipe": Case(f"mkdir -p {INCIDENTS}; mkfifo {INCIDENTS}/.lock; {HERE}", noted=True),
-    "the lock is a dangling link": Case(f"mkdir -p {INCIDENTS}; ln -s /nowhere/x {INCIDENTS}/.lock; {HERE}", noted=True),
+    "the lock is a dangling link": Case(
+        f"mkdir -p {INCIDENTS}; ln -s /nowhere/x {INCIDENTS}/.lock; {HERE}", noted=True
+    ),
     "the current folder is deleted": Case(
         "program=$PWD/program.py; mkdir gone; cd gone; rmdir ../gone; exec $PYTHON $program fail", noted=True
     ),
@@ -143,7 +145,10 @@ def test_settings_that_cannot_be_read_cost_one_line_at_most(sides, name):
 def as_nobody():
     """The words that start a program as a user whom the system's list does not know and whom permissions stop."""
     command = ["unshare", "--user", "--map-user=12345"]
-    if shutil.which("unshare") is None or subprocess.run([*command, "true"], check=False, capture_output=True).returncode:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*command, "true"], check=False, capture_output=True).returncode
+    ):
         pytest.skip("needs `unshare --user`, which this system does not have or forbids")
     return "exec unshare --user --map-user=12345 "
 
