@@ -91,9 +91,11 @@ def find_spec(
     if name not in watched or disabled():
         return None
     finders = list(sys.meta_path)
-    finder: Any = sys.modules[__name__]
-    if finder in finders:
-        del finders[: finders.index(finder) + 1]
+    for place, finder in enumerate(finders):
+        # Known by its function: a program may have taken this module out of sys.modules.
+        if getattr(finder, "find_spec", None) is find_spec:
+            del finders[: place + 1]
+            break
     for other in finders:
         # importlib.util.find_spec would start at the first finder again, and has dead-locked other tools.
         find = getattr(other, "find_spec", None)
