@@ -25,6 +25,9 @@ def then(line, **expected):
     return Case(RUN, before=THEN.format(line), **expected)
 
 
+MOVED = "import os; os.rename(sys.prefix, sys.prefix + '-moved')"
+DELETED = "import shutil; shutil.rmtree(sys.prefix)"
+
 #: Files of ours.
 OWN = {
     "the package is removed": first(f"rm -rf {OURS}", told=False),
@@ -50,6 +53,9 @@ OWN = {
     "the facts are no TOML": first(
         f"test -d {OURS} && echo '[' > {OURS}/masquerading/profiles.toml", told=False, noted=True
     ),
+    "the environment is moved before torch is imported": Case(before=MOVED, told=False),
+    "the environment is moved after torch is imported": Case(FAIL, after=MOVED, told=False),
+    "the environment is deleted after torch is imported": Case(FAIL, after=DELETED, told=False),
     "a package that ours needs is gone": first("rm -rf packaging* platformdirs*", told=False),
 }
 
@@ -105,6 +111,12 @@ def own_sides(with_fake_torch, fake_torch_alone, tmp_path):
 @pytest.mark.parametrize("case", OWN.values(), ids=OWN)
 def test_damaged_files_of_ours_cost_our_help_at_most(own_sides, case):
     own_sides.compare(case)
+
+
+@pytest.mark.parametrize("what", [OURS, f"{OURS}/activation.py", f"{OURS}.pth"])
+def test_files_of_ours_that_may_not_be_read_cost_our_help_at_most(own_sides, as_nobody, what):
+    script = FIRST.format(f"test -d {OURS} && chmod 0 {what}") + f"; {as_nobody} $PYTHON program.py"
+    own_sides.compare(Case(script, told=what.endswith(".pth")))
 
 
 @pytest.mark.parametrize("name", METADATA)

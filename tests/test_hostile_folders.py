@@ -6,8 +6,6 @@ The device comes from the environment, so a case that clears that does so after 
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import subprocess
 import sys
 
 import pytest
@@ -139,18 +137,6 @@ def test_settings_that_cannot_be_read_cost_one_line_at_most(sides, name):
     make, problem = SETTINGS[name]
     script = f"mkdir -p .config/rtx50-autoload; {make.format(CONFIG)}; export HOME=$PWD; {RUN}"
     sides.compare(Case(script, says=() if problem is None else (problem,)))
-
-
-@pytest.fixture
-def as_nobody():
-    """The words that start a program as a user whom the system's list does not know and whom permissions stop."""
-    command = ["unshare", "--user", "--map-user=12345"]
-    if (
-        shutil.which("unshare") is None
-        or subprocess.run([*command, "true"], check=False, capture_output=True).returncode
-    ):
-        pytest.skip("needs `unshare --user`, which this system does not have or forbids")
-    return "exec unshare --user --map-user=12345 "
 
 
 #: A user that the system's list does not know, as in a container that is started with a number of one.

@@ -294,6 +294,11 @@ def run(code):
     finally:
         interpreters.destroy(interpreter)
 
+def at_once(count, code):
+    threads = [threading.Thread(target=run, args=(code,)) for _ in range(count)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+
 CODE = "import sys; sys.path.insert(0, '.'); from asking import ask; print(ask())"
 """
 )
@@ -305,9 +310,7 @@ CODE = "import sys; sys.path.insert(0, '.'); from asking import ask; print(ask()
         "print('parent', ask()); run(CODE); print('parent', ask())",
         "run(CODE); print('parent', ask())",
         "[run(CODE) for _ in range(10)]",
-        "threads = [threading.Thread(target=run, args=(CODE,)) for _ in range(4)]\n"
-        "for thread in threads: thread.start()\n"
-        "for thread in threads: thread.join()",
+        "at_once(4, CODE)",
         "assert 'mine' in str(run('import torch; raise ValueError(\"mine\")')); run(CODE)",
     ],
 )

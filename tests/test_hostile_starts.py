@@ -31,6 +31,16 @@ VARIABLES = {
     "PYTHONPATH": "/nowhere:/etc/passwd",
 }
 
+FORBIDDEN = """
+def hook(event, arguments):
+    if event == {0!r} and {1!r} in str(arguments[0]): raise PermissionError("forbidden")
+sys.addaudithook(hook)
+"""
+FORGET = "for name in [name for name in sys.modules if name.startswith('torch')]: del sys.modules[name]"
+ALARM = (
+    "import signal; signal.signal(signal.SIGALRM, lambda *_: None); signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)"
+)
+
 WAYS = {
     **{f"python {option}": Case(f"exec $PYTHON {option} program.py") for option in OPTIONS},
     **{f"{name}={value}": Case(env={name: value}) for name, value in VARIABLES.items()},
@@ -66,25 +76,9 @@ WAYS = {
     "timeit": Case("exec $PYTHON -m timeit -n 1 -r 1 'import program' | grep -v loop"),
     "an audit hook that looks": Case(before="sys.addaudithook(lambda *_: None)"),
     "an audit hook that forbids to open files of ours": Case(
-        before="\n".join(
-            (
-                "def hook(event, arguments):",
-                "    if event == 'open' and 'rtx50_autoload/' in str(arguments[0]): raise PermissionError('forbidden')",
-                "sys.addaudithook(hook)",
-            )
-        ),
-        told=False,
+        before=FORBIDDEN.format("open", "rtx50_autoload/"), told=False
     ),
-    "an audit hook that forbids to import ours": Case(
-        before="\n".join(
-            (
-                "def hook(event, arguments):",
-                "    if event == 'import' and 'rtx50' in arguments[0]: raise RuntimeError('forbidden')",
-                "sys.addaudithook(hook)",
-            )
-        ),
-        told=False,
-    ),
+    "an audit hook that forbids to import ours": Case(before=FORBIDDEN.format("import", "rtx50"), told=False),
     "a tracing function": Case(before="sys.settrace(lambda *_: None)"),
     "a profiling function": Case(before="sys.setprofile(lambda *_: None)"),
     "a tracing function that fails": Case(
@@ -99,9 +93,7 @@ WAYS = {
     "all of ours is no longer in sys.modules": Case(
         after="for name in [name for name in sys.modules if 'rtx50' in name]: del sys.modules[name]"
     ),
-    "torch is imported a second time": Case(
-        after="for name in [name for name in sys.modules if name.startswith('torch')]: del sys.modules[name]\nimport torch"
-    ),
+    "torch is imported a second time": Case(after=FORGET + "\nimport torch"),
     "caches are forgotten": Case(
         before="import importlib; importlib.invalidate_caches(); sys.path_importer_cache.clear()"
     ),
@@ -112,9 +104,7 @@ WAYS = {
     "builtins.__import__ is another": Case(
         before="import builtins; old = builtins.__import__; builtins.__import__ = lambda *a, **k: old(*a, **k)"
     ),
-    "signals come while torch is imported": Case(
-        before="import signal; signal.signal(signal.SIGALRM, lambda *_: None); signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)"
-    ),
+    "signals come while torch is imported": Case(before=ALARM),
     "garbage is collected all the time": Case(before="import gc; gc.set_threshold(1)"),
     "nobody may collect garbage": Case(before="import gc; gc.disable(); gc.freeze()"),
 }
