@@ -279,7 +279,7 @@ def assistants(session: nox.Session) -> None:
 
 @nox.session
 def packaged(session: nox.Session) -> None:
-    """Run programs that are frozen, zipped, embedded or on green threads with the package and without it.
+    """Run programs that are frozen, embedded or on green threads with the package and without it.
 
     Not among the default sessions: the tools are fetched, and freezing takes minutes. On Linux, with a C compiler.
     """
