@@ -1,6 +1,5 @@
 """Programs that are frozen, embedded, interactive or run on green threads: as without us, and the package active.
 
-
 Not among the default tests: the tools are fetched, and freezing takes its time. The nox session `packaged`
 runs it on Linux; a C compiler is needed for the embedded interpreter.
 """
