@@ -13,7 +13,10 @@ import hostile
 import rig
 
 #: Python itself names a start-up line that fails, and torch an entry point that does.
-NEEDED_BY_OTHERS = {f"{rig.HOOK}.py"}
+NEEDED_BY_OTHERS = {
+    "removed": {f"{rig.HOOK}.py"},
+    "cut": {f"{rig.HOOK}.py", rig.PTH, "entry_points.txt"},
+}
 DAMAGES = {
     "removed": lambda file, _: file.unlink(),
     "cut": lambda file, content: file.write_bytes(content[: len(content) // 2]),
@@ -36,7 +39,7 @@ def test_a_program_runs_whichever_file_is_damaged(sides, damage, capsys):
         file
         for place in places
         for file in (place.glob("*rtx50*") if place == packages else place.rglob("*"))
-        if file.is_file() and "__pycache__" not in file.parts and file.name not in NEEDED_BY_OTHERS
+        if file.is_file() and "__pycache__" not in file.parts and file.name not in NEEDED_BY_OTHERS[damage]
     )
     for side in (sides.with_us, sides.without):
         (side.folder / "program.py").write_text(hostile.PROGRAM.format(before="", after=""))
