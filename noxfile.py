@@ -300,6 +300,26 @@ def assistants(session: nox.Session) -> None:
 
 
 @nox.session
+def packaged(session: nox.Session) -> None:
+    """Run programs that are frozen, embedded or on green threads with the package and without it.
+
+    Not among the default sessions: the tools are fetched, and freezing takes minutes. On Linux, with a C compiler.
+    """
+    session.install(".", *TEST_REQUIREMENTS)
+    session.run("python", "-m", "pytest", "tests/packaged/check_packaged.py", *session.posargs)
+
+
+@nox.session
+def damaged(session: nox.Session) -> None:
+    """Remove each file of the package in turn, and cut it: programs have to run as they do without the package.
+
+    Not among the default sessions: each file costs a start of Python, in all some minutes.
+    """
+    session.install(".", *TEST_REQUIREMENTS)
+    session.run("python", "-m", "pytest", "tests/damaged/check_files.py", *session.posargs)
+
+
+@nox.session
 def cpython(session: nox.Session) -> None:
     """Let CPython's own tests judge the package: without it, with it inactive, with every import through the hook.
 

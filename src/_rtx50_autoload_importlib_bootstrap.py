@@ -98,9 +98,11 @@ def find_spec(
         if name not in watched or disabled():
             return None
         finders = list(sys.meta_path)
-        finder: Any = sys.modules[__name__]
-        if finder in finders:
-            del finders[: finders.index(finder) + 1]
+        for place, finder in enumerate(finders):
+            # Known by its function: a program may have taken this module out of sys.modules.
+            if getattr(finder, "find_spec", None) is find_spec:
+                del finders[: place + 1]
+                break
     except Exception as error:  # noqa: BLE001 - Python asks the finders after us by itself
         record(error)
         return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -110,6 +112,12 @@ def with_fake_torch(_make_session_venv: MakeVenv) -> rig.Venv:
 
 
 @pytest.fixture(scope="session")
+def fake_torch_alone(_make_session_venv: MakeVenv) -> rig.Venv:
+    """The stand-in for torch without the package. Shared: leave it as it is."""
+    return _make_session_venv(None, "fake")
+
+
+@pytest.fixture(scope="session")
 def with_torch(_make_session_venv: MakeVenv) -> rig.Venv:
     """The package beside the real torch; skips where RTX50_TEST_TORCH does not say which. Shared: leave it as it is."""
     return _make_session_venv(torch="real")
@@ -125,6 +133,18 @@ def either_torch(request: pytest.FixtureRequest) -> rig.Venv:
 def either_torch_editable(_make_session_venv: MakeVenv, request: pytest.FixtureRequest) -> rig.Venv:
     """Likewise, installed as `pip install -e .` does it."""
     return _make_session_venv("editable", request.param)
+
+
+@pytest.fixture
+def as_nobody() -> str:
+    """The words that start a program as a user whom the system's list does not know and whom permissions stop."""
+    command = ["unshare", "--user", "--map-user=12345"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*command, "true"], check=False, capture_output=True).returncode
+    ):
+        pytest.skip("needs `unshare --user`, which this system does not have or forbids")
+    return f"exec {' '.join(command)}"
 
 
 @pytest.fixture(scope="session")

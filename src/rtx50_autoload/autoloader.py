@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,14 +41,16 @@ __all__ = ["Autoloader"]
 
 
 def installed_version(distribution: str) -> str | None:
-    """Give the installed version of a distribution, None where there is none."""
+    """Give the installed version of a distribution, None where there is none or it does not tell one."""
     # The standard library's, which torch loads too: the backport would put a finder of its own into the user's process.
     from importlib import metadata  # noqa: PLC0415 - where nobody is told anything, `import torch` does not wait for it
 
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+    for found in metadata.distributions(name=distribution):
+        # What an interrupted uninstallation leaves may stand before the distribution itself, and fails in many ways.
+        with suppress(Exception):
+            if found.version:
+                return found.version
+    return None
 
 
 @dataclass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from rtx50_autoload.capability import Capability, format_capability, parse_capability
 from rtx50_autoload.errors import SettingsFileError
 from rtx50_autoload.settings_file import read_values
+from rtx50_autoload.user_folders import NoHomeError, user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -254,10 +256,13 @@ class _Layer:
 
 
 def user_settings_file() -> Path:
-    """Return where the user's own settings file stands, whether it exists or not."""
-    import platformdirs  # noqa: PLC0415 - nothing else of a process's start needs it
+    """Return where the user's own settings file stands, whether it exists or not.
 
-    return Path(platformdirs.user_config_dir("rtx50-autoload", appauthor=False), "config.toml")
+    Raises:
+        NoHomeError: this user has no home folder, and so no such file.
+
+    """
+    return user_folder("config") / "config.toml"
 
 
 def load(
@@ -276,10 +281,9 @@ def load(
 
     """
     environ = os.environ if environ is None else environ
-    files = (
-        Path(sys.prefix if prefix is None else prefix, ENVIRONMENT_FILE),
-        user_settings_file() if user_file is None else Path(user_file),
-    )
+    files = [Path(sys.prefix if prefix is None else prefix, ENVIRONMENT_FILE)]
+    with suppress(NoHomeError):
+        files.append(user_settings_file() if user_file is None else Path(user_file))
     problems: list[str] = []
     layers = [_environment_layer(environ, problems), *(_file_layer(path, problems) for path in files)]
     values: dict[str, Any] = {}

@@ -6,8 +6,10 @@ and kept only if the text, parsed again, says exactly what it said before plus t
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,6 +24,10 @@ __all__ = ["Value", "read_values", "remove_value", "set_value"]
 #: What a settings file may hold under a key.
 Value: TypeAlias = bool | int | str | list[str]
 
+# Bytes; every setting with a comment of its own takes a few thousand, and Python is slow at TOML.
+_LARGEST = 200_000
+# A folder that may not be looked into, or cannot be one, holds no file of this user: HOME may be somebody else's.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG}
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -77,10 +83,19 @@ def remove_value(path: Path, key: str) -> bool:
 
 def _read(path: Path) -> str:
     try:
+        status = path.stat()
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return ""
+        raise SettingsFileError(path, f"it cannot be read ({error.strerror})") from error
+    # To read a pipe or a device may take for ever.
+    if not stat.S_ISREG(status.st_mode):
+        raise SettingsFileError(path, "it cannot be read (it is no regular file)")
+    if status.st_size > _LARGEST:
+        raise SettingsFileError(path, f"it is larger than {_LARGEST:,} bytes")
+    try:
         # Windows PowerShell's `Set-Content -Encoding utf8` starts the file with a byte order mark.
         return path.read_bytes().decode("utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
     except UnicodeDecodeError as error:
         raise SettingsFileError(path, f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
     except OSError as error:

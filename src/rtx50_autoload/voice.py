@@ -27,7 +27,7 @@ def say(text: str, *, speaks: bool | None = None) -> None:
         speaks: whether this process is the one that speaks, where the caller knows; it need not be the first one then.
 
     """
-    if quiet or text in _said or (is_worker() if speaks is None else not speaks):
+    if quiet or text in _said or not (_is_first() if speaks is None else speaks):
         return
     _said.add(text)
     _write(f"rtx50-autoload: {text}\n")
@@ -45,6 +45,13 @@ def fault(error: Exception) -> None:
 def wants_debug() -> bool:
     """Tell whether RTX50_DEBUG asks for everything; also before the settings are read, which may be what fails."""
     return debug or os.environ.get("RTX50_DEBUG", "").lower() in {"1", "true", "yes", "on"}
+
+
+def _is_first() -> bool:
+    try:
+        return not is_worker()
+    except Exception:  # noqa: BLE001 - a program may have replaced `os.environ` by anything
+        return True
 
 
 def _write(text: str) -> None:

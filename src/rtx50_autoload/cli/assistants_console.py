@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -57,5 +57,6 @@ def show_assistants(found: Sequence[Found], chosen: Sequence[str]) -> None:
 
 
 def _shortened(where: str) -> str:
-    home = str(Path.home())
-    return f"~{where[len(home) :]}" if where.startswith(home) else where
+    # Not Path.home, which raises where a user has none.
+    home = os.path.expanduser("~")  # noqa: PTH111
+    return f"~{where[len(home) :]}" if where.startswith(home + os.sep) else where

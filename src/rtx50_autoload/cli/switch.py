@@ -38,11 +38,11 @@ def switch(*, on: bool, venv: str | None = None, user: bool = False) -> Iterator
     Raises:
         UsageError: `venv` is no environment.
         SettingsFileError: the settings file cannot be read or written.
+        NoHomeError: the user has no home folder, and so no file.
 
     """
     prefix = _environment(venv)
-    user_file = settings.user_settings_file()
-    file = user_file if user else prefix / settings.ENVIRONMENT_FILE
+    file = settings.user_settings_file() if user else prefix / settings.ENVIRONMENT_FILE
     existed = file.exists()
     if not on:
         settings_file.set_value(file, _KEY, value=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.errors import RTX50Error
 from rtx50_autoload.private_files import DRAFT, write_private
+from rtx50_autoload.user_folders import NoHomeError, user_folder
 
 from .incident import Incident
 
@@ -42,7 +43,6 @@ _MOST: Final = 200
 #: Bytes; texts are kept short, so no file of ours has as many.
 _LARGEST_FILE: Final = 2_000_000
 
-_NO_HOME: Final = "this user has no home folder; set HOME, or XDG_STATE_HOME on Linux"
 _LOCK: Final = ".lock"
 #: Seconds that a crashing program waits for others that record at the same time; each of them takes milliseconds.
 _LONGEST_WAIT: Final = 10.0
@@ -80,16 +80,10 @@ def folder() -> Path:
         IncidentStoreError: this user has no home folder.
 
     """
-    import platformdirs  # noqa: PLC0415 - a program that never fails does not need it
-
     try:
-        path = platformdirs.user_state_path("rtx50-autoload", appauthor=False) / "incidents"
-    except RuntimeError as error:
-        raise IncidentStoreError(_NO_HOME) from error
-    # Earlier versions of platformdirs leave "~" as it is, which would be a folder where the program runs.
-    if not path.is_absolute():
-        raise IncidentStoreError(_NO_HOME)
-    return path
+        return user_folder("state") / "incidents"
+    except NoHomeError as error:
+        raise IncidentStoreError(str(error)) from None
 
 
 @contextlib.contextmanager

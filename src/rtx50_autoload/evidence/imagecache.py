@@ -13,12 +13,11 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import platformdirs
-
 from rtx50_autoload.evidence.arch import parse_architecture
 from rtx50_autoload.evidence.fatbin import Container, Image, Role
 from rtx50_autoload.evidence.gpucode import READER_VERSION, GpuCode
 from rtx50_autoload.private_files import write_private
+from rtx50_autoload.user_folders import user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,22 +33,27 @@ _MAX_FILES: Final = 50_000
 
 
 def cache_file() -> Path:
-    """Return where the cache lies for this user."""
-    return platformdirs.user_cache_path("rtx50-autoload", appauthor=False) / "images.json"
+    """Return where the cache lies for this user.
+
+    Raises:
+        NoHomeError: this user has no home folder.
+
+    """
+    return user_folder("cache") / "images.json"
 
 
 class ImageCache:
     """The images of the files seen so far."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = cache_file() if file is None else file
+        self._file = file
         self._known: dict[str, Any] | None = None
         self._new: dict[str, Any] = {}
 
     def get(self, path: Path, status: os.stat_result) -> Binaries | None:
         """Return what is kept for a file with this size and modification time; None where there is nothing."""
         if self._known is None:
-            self._known = _load(self._file)
+            self._known = self._load()
         key = os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps ".."
         try:
             size, modified, binaries = self._new[key] if key in self._new else self._known[key]
@@ -68,28 +72,29 @@ class ImageCache:
         """Write what is new, beside what other processes have written meanwhile."""
         if not self._new:
             return
-        files = _load(self._file)
+        files = self._load()
         for path in self._new:
             files.pop(path, None)  # to the end: the newest entries are kept longest
         files.update(self._new)
         kept = dict(list(files.items())[-_MAX_FILES:])
         text = json.dumps({"reader": READER_VERSION, "files": kept}, separators=(",", ":"))
-        with contextlib.suppress(OSError):  # a read-only home, a full disk, or on Windows another process reading it
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_private(self._file, text)
+        # No home, a read-only one, a full disk, or on Windows another process reading it.
+        with contextlib.suppress(OSError):
+            file = self._file or cache_file()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_private(file, text)
         self._known = kept
         self._new = {}
 
-
-def _load(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(content, dict) or content.get("reader") != READER_VERSION:
-        return {}
-    files = content.get("files")
-    return files if isinstance(files, dict) else {}
+    def _load(self) -> dict[str, Any]:
+        try:
+            content = json.loads((self._file or cache_file()).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        if not isinstance(content, dict) or content.get("reader") != READER_VERSION:
+            return {}
+        files = content.get("files")
+        return files if isinstance(files, dict) else {}
 
 
 def _encode_code(code: GpuCode) -> list[Any]:

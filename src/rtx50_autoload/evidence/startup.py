@@ -7,6 +7,7 @@ import csv
 import hashlib
 import site
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -62,9 +63,11 @@ def _recorded() -> Iterator[tuple[Path, str]]:
         distribution = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return
-    for name, digest, _ in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
-        if name in _NAMES:
-            yield Path(str(distribution.locate_file(name))).resolve(), digest.removeprefix("sha256=")
+    with suppress(ValueError, csv.Error):  # damaged: not UTF-8, or no table
+        for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
+            if row and row[0] in _NAMES:
+                digest = row[1] if len(row) > 1 else ""
+                yield Path(str(distribution.locate_file(row[0]))).resolve(), digest.removeprefix("sha256=")
 
 
 def _sha256(path: Path) -> str:

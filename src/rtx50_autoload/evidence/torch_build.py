@@ -74,10 +74,10 @@ def compiled_extensions(torch: TorchBuild, environ: Mapping[str, str] | None = N
         environ: the environment variables, by default the process's.
 
     """
-    folder = _extensions_folder(torch, os.environ if environ is None else environ)
     try:
+        folder = _extensions_folder(torch, os.environ if environ is None else environ)
         files = sorted(path for path in folder.glob("*/*") if is_loadable(path.name))
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: this user has no home folder
         return
     for extension in sorted({path.parent for path in files}):
         binaries = tuple((path.relative_to(folder).as_posix(), path) for path in files if path.parent == extension)

@@ -44,7 +44,7 @@ def refresh_facts(file: Path) -> date:
         kept = kept_file()
         kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(kept, text)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise FactsFileError(f"the facts cannot be kept: {error}") from None
     in_use.cache_clear()
     knowledge.cache_clear()

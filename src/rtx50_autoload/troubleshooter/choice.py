@@ -80,6 +80,7 @@ def keep(names: Sequence[str]) -> None:
 
     Raises:
         SettingsFileError: the file cannot be read or written.
+        NoHomeError: this user has no home folder, and so no such file.
 
     """
     settings_file.set_value(settings_module.user_settings_file(), "assistant", list(names))

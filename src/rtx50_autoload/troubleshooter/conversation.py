@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rtx50_autoload.errors import SettingsFileError
+from rtx50_autoload.user_folders import NoHomeError
 
 from . import person
 from .assistants import detect
@@ -144,7 +145,7 @@ def _none_ready(found: Sequence[Found]) -> str:
 def _keep_choice(names: Sequence[str]) -> None:
     try:
         keep(names)
-    except SettingsFileError as error:
+    except (NoHomeError, SettingsFileError) as error:
         person.tell(f"The choice holds for this time only: {error}.")
 
 

@@ -137,18 +137,19 @@ def _find(place: Place, name: str, module: str) -> Installed | None:
 
     for path in place.paths:
         for found in importlib_metadata.distributions(name=name, path=[str(path)]):
-            # A folder that an interrupted uninstall left behind has no version.
-            if not found.metadata or "Version" not in found.metadata:
-                continue
-            own = _constants(path / module / "version.py").get("__version__")
-            return Installed(
-                name=name,
-                version=found.version,
-                built=own if isinstance(own, str) else found.version,
-                folder=path,
-                requires=tuple(found.requires or ()),
-                origin=_origin(found.read_text("direct_url.json")),
-            )
+            # A folder that an interrupted uninstall left behind has no version, or nothing at all.
+            with suppress(OSError, ValueError, KeyError, AttributeError):
+                if not found.metadata or "Version" not in found.metadata:
+                    continue
+                own = _constants(path / module / "version.py").get("__version__")
+                return Installed(
+                    name=name,
+                    version=found.version,
+                    built=own if isinstance(own, str) else found.version,
+                    folder=path,
+                    requires=tuple(found.requires or ()),
+                    origin=_origin(found.read_text("direct_url.json")),
+                )
     return None
 
 

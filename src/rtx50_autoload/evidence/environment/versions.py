@@ -100,7 +100,10 @@ def _installed_version(given: Given, name: str) -> str | None:
     import importlib_metadata  # noqa: PLC0415
 
     found = importlib_metadata.distributions(name=name, path=[str(path) for path in given.place.paths])
-    return next((each.version for each in found), None)
+    for each in found:
+        with suppress(OSError, ValueError, KeyError, AttributeError):  # what an interrupted uninstallation leaves
+            return str(each.version)
+    return None
 
 
 def _disagreement(given: Given, package: Installed, requirement: Requirement, version: str) -> Finding:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtx50_autoload.evidence.environment.versions_schema import FactsFileError, check, dated
 from rtx50_autoload.knowledge import read_tables
+from rtx50_autoload.user_folders import NoHomeError, user_folder
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,10 +33,13 @@ class InUse(NamedTuple):
 
 
 def kept_file() -> Path:
-    """Give where a newer file is kept for this user."""
-    import platformdirs  # noqa: PLC0415 - in the user's process only where the facts are asked for
+    """Give where a newer file is kept for this user.
 
-    return platformdirs.user_data_path("rtx50-autoload", appauthor=False) / "versions.toml"
+    Raises:
+        NoHomeError: this user has no home folder.
+
+    """
+    return user_folder("data") / "versions.toml"
 
 
 @cache
@@ -45,9 +49,9 @@ def in_use() -> InUse:
     try:
         kept = parse(read_text(kept_file()))
         return InUse(kept if dated(kept) > dated(own) else own, None)
-    except FileNotFoundError:
+    except (FileNotFoundError, NoHomeError):
         return InUse(own, None)
-    except (OSError, RuntimeError, FactsFileError) as error:  # RuntimeError: the user has no home folder
+    except (OSError, FactsFileError) as error:
         return InUse(own, f"the kept facts are not used: {error}")
 
 

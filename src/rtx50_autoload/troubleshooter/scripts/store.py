@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-import platformdirs
-
 from rtx50_autoload import __version__
 from rtx50_autoload.errors import RTX50Error, UsageError
+from rtx50_autoload.user_folders import NoHomeError, user_folder
 
 from .extract import LANGUAGES, Script
 
@@ -88,8 +87,16 @@ class SavedScript:
 
 
 def scripts_folder() -> Path:
-    """Return where scripts and their logs lie for this user."""
-    return platformdirs.user_data_path("rtx50-autoload", appauthor=False) / "scripts"
+    """Return where scripts and their logs lie for this user.
+
+    Raises:
+        ScriptStoreError: this user has no home folder.
+
+    """
+    try:
+        return user_folder("data") / "scripts"
+    except NoHomeError as error:
+        raise ScriptStoreError(str(error)) from None
 
 
 def save(script: Script, assistant: str, incident_id: str) -> SavedScript:
