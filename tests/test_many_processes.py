@@ -92,7 +92,7 @@ def test_pools_of_a_program_that_is_switched_off_are_switched_off(with_fake_torc
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no forkserver")
-def test_the_server_that_forks_workers_does_not_speak(with_fake_torch, tmp_path):
+def test_the_server_that_forks_workers_does_not_speak(with_fake_torch, run, tmp_path):
     code = (
         TELLS
         + "multiprocessing.set_forkserver_preload(['program'])\n"
@@ -184,8 +184,8 @@ def fail_in_turns(turn):
     fail()
 
 if __name__ == "__main__":
-    with multiprocessing.Pool(2) as pool:
-        pool.map(fail_in_turns, range(2), chunksize=1)
+    with ProcessPoolExecutor(2) as executor:
+        list(executor.map(fail_in_turns, range(2)))
 """
     )
     result = run(with_fake_torch, code, check=False, **SIMULATED)
