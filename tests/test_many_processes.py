@@ -214,6 +214,43 @@ if __name__ == "__main__":
     assert [incident.count for incident in recorded(tmp_path)] == [1]
 
 
+RANKS = (
+    TELLS
+    + """
+import torch.distributed as dist
+dist.init_process_group("gloo")
+total = torch.ones(1) * (dist.get_rank() + 1)
+dist.all_reduce(total)
+print(json.dumps([tell(), total.item()]) + chr(10), end="", flush=True)
+if sys.argv[1:] and dist.get_rank() == 1:
+    text = "CUDA error: no kernel image is available for execution on the device"
+    raise torch.AcceleratorError(text)
+dist.destroy_process_group()
+"""
+)
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+
+def test_ranks_of_torchrun_are_told_the_same_and_work_together_and_a_failing_one_tells_why(with_torch, tmp_path):
+    # One run for all of it: each rank imports torch. The session `many` runs eight.
+    program, report = tmp_path / "program.py", tmp_path / "error.json"
+    program.write_text(RANKS, encoding="utf-8")
+    environment = {
+        **SIMULATED,
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "OMP_NUM_THREADS": "1",
+        "TORCHELASTIC_ERROR_FILE": str(report),
+    }
+    result = with_torch.run(*TORCHRUN, program, "fails", env=environment)
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert answers == [[[[12, 0], [9, 0], True], 3.0]] * 2, rig.describe(result)
+    assert len([line for line in speeches(result.stderr) if "is told that" in line]) == 1, result.stderr
+    assert result.stderr.count("Run: rtx50-autoload incidents show") == 1, result.stderr
+    assert [incident.count for incident in recorded(tmp_path)] == [1]
+    assert "ChildFailedError" in result.stderr
+    assert json.loads(report.read_bytes())["message"]
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -53,7 +53,7 @@ def test_a_cluster_that_a_disabled_driver_starts_is_disabled(bench):
 FAILS = """
 import ray
 if __name__ == "__main__":
-    ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False)
+    ray.init("local", num_cpus=2, object_store_memory=100_000_000, include_dashboard=False)
     ray.get(ray.remote(fail).remote())
 """
 
@@ -69,7 +69,7 @@ WITH_PIP = """
 import ray
 if __name__ == "__main__":
     here = tell()
-    ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, runtime_env={"pip": ["iniconfig"]})
+    ray.init("local", num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, runtime_env={"pip": ["iniconfig"]})
     def tell_prefix():
         import sys
         return sys.prefix

@@ -67,9 +67,7 @@ class Bench:
             assert result.returncode == 0, result.stdout + result.stderr
         return result
 
-    def program(
-        self, code: str, *arguments: str, check: bool = True, **variables: str
-    ) -> subprocess.CompletedProcess[str]:
+    def program(self, code: str, *, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a program that lies in a file."""
         file = self.folder / "program.py"
         file.write_text(TELLS + code, encoding="utf-8")
