@@ -69,7 +69,8 @@ WITH_PIP = """
 import ray
 if __name__ == "__main__":
     here = tell()
-    ray.init("local", num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, runtime_env={"pip": ["iniconfig"]})
+    size = {"num_cpus": 2, "object_store_memory": 100_000_000, "include_dashboard": False}
+    ray.init("local", runtime_env={"pip": ["iniconfig"]}, **size)
     def tell_prefix():
         import sys
         return sys.prefix
