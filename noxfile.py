@@ -300,6 +300,22 @@ def assistants(session: nox.Session) -> None:
 
 
 @nox.session
+def many(session: nox.Session) -> None:
+    """Run real clusters and launchers on this machine: Ray, Dask, joblib, torchrun and Accelerate with eight ranks.
+
+    Not among the default sessions: it takes minutes of all cores, and installs some 300 MB. On Linux.
+    """
+    if not is_small(session, TORCH):
+        session.skip(f"there is no {TORCH} for the CPU here")
+    frameworks = ("ray[default]", "virtualenv", "distributed", "joblib", "accelerate", "psutil")
+    session.install(".", "pytest>=8", "uv", "pip")
+    session.run("python", "-m", "pip", "install", "--quiet", TORCH, *frameworks)
+    checks = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/many_processes/check_*.py"))
+    env = {"PYTHONDONTWRITEBYTECODE": None}
+    session.run("python", "-m", "pytest", "-s", *checks, *session.posargs, env=env)
+
+
+@nox.session
 def packaged(session: nox.Session) -> None:
     """Run programs that are frozen, embedded or on green threads with the package and without it.
 

@@ -42,7 +42,7 @@ def build(tmp_path_factory):
     def build(*options):
         folder = tmp_path_factory.mktemp("driver")
         source = Path(__file__).parent / "fakes" / "nvml.c"
-        command = [compiler, *options, "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+        command = [compiler, *options, "-pthread", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
         subprocess.run([*command, source, "-o", folder / "libnvidia-ml.so.1"], check=True)
         return folder
 
@@ -211,11 +211,9 @@ warnings.simplefilter("error")  # from Python 3.12 on a fork beside threads is a
 from rtx50_autoload.evidence.devices import survey
 first = survey(time_limit=60)
 assert len(first.devices) == 1, first
-assert threading.active_count() == 1
+assert threading.active_count() == len(os.listdir("/proc/self/task")) == 1
 with open("/proc/self/maps") as maps:
-    mapped = maps.read()
-assert "libnvidia-ml.so.1" in mapped
-assert "libcuda" not in mapped
+    assert "libcuda" not in maps.read()
 assert "torch" not in sys.modules
 child = os.fork()
 if child == 0:
@@ -223,6 +221,28 @@ if child == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     assert python(code, driver=driver, fake=RTX_5090) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "threads"),
+    [
+        ("", 1),
+        ("threading.Thread(target=threading.Event().wait, daemon=True).start()", 3),
+        ("import pynvml", 2),
+        ("sys.executable = '/opt/game/engine'", 2),
+        ("sys.executable = '/nowhere/python3'", 2),
+        ("sys.executable = '/bin/false/python'", 2),
+        ("subprocess.Popen = None", 2),
+    ],
+)
+def test_the_driver_leaves_its_thread_in_this_process_only_where_no_other_one_can_ask(driver, before, threads):
+    code = f"""
+import os, subprocess, sys, threading
+from rtx50_autoload.evidence.devices import survey
+{before}
+print(len(survey(time_limit=60).devices), len(os.listdir("/proc/self/task")))
+"""
+    assert python(code, driver=driver, fake=RTX_5090) == f"1 {threads}\n"
 
 
 def test_importing_the_room_loads_no_wrapper():

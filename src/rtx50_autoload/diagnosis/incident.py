@@ -51,10 +51,32 @@ _Kind = TypeVar("_Kind")
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """Which process said last that this has happened, and when."""
+    """Which process said last that this has happened, and when.
+
+    Attributes:
+        process: the name that it signs with.
+        helper: whether it works for another process, which hears of its errors (`job.is_helper`).
+
+    """
 
     process: str
     at: datetime
+    helper: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what stands in the file of the incident."""
+        return {"process": self.process, "at": self.at.isoformat(), "helper": self.helper}
+
+    @classmethod
+    def from_json(cls, data: object) -> Spoken:
+        """Take it from the file of an incident.
+
+        Raises:
+            ValueError: that is none.
+
+        """
+        content = _a(dict, data)
+        return cls(_a(str, content.get("process")), _time(content.get("at")), content.get("helper") is True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +112,6 @@ class Incident:
 
     def as_json(self) -> dict[str, Any]:
         """Give the content of its file."""
-        spoken = None if self.spoken is None else {"process": self.spoken.process, "at": self.spoken.at.isoformat()}
         return {
             "schema": SCHEMA,
             "id": self.id,
@@ -103,7 +124,7 @@ class Incident:
             "environment": self.environment,
             "program": self.program,
             "version": self.version,
-            "spoken": spoken,
+            "spoken": None if self.spoken is None else self.spoken.as_json(),
         }
 
     @classmethod
@@ -129,7 +150,7 @@ class Incident:
             environment=_environment(content.get("environment")),
             program=_a(str, content.get("program")),
             version=_a(str, content.get("version")),
-            spoken=spoken and Spoken(_a(str, _a(dict, spoken).get("process")), _time(spoken.get("at"))),
+            spoken=None if spoken is None else Spoken.from_json(spoken),
         )
 
 

@@ -87,21 +87,23 @@ class Recorded:
     problem: str | None = None
 
 
-def record(
+def record(  # noqa: PLR0913 - what is kept of a failure
     diagnosis: Diagnosis,
     text: str,
     situation: Situation,
     *,
     exception_type: str | None = None,
     redact: Callable[[str], str] = str,
+    relayed: bool = False,
 ) -> Recorded:
     """Count a failure, and say whether this process is the one to speak of it.
 
     Of processes that fail at once with the same incident exactly one speaks, the first to record it: a process is
     silent if another one has spoken since it was started, and no more than five minutes ago. So a program that is
     run again is heard again, and in a job it need not be the first rank that fails. The process that has spoken may
-    speak again; to say one exception once is the caller's matter. Where nothing can be recorded, or the
-    system does not tell when this process was started, the first process of a job speaks.
+    speak again; to say one exception once is the caller's matter. A helper (`job.is_helper`) has spoken to the
+    process that it works for, which may have thrown away what it was told, so that one may speak, too. Where nothing
+    can be recorded, or the system does not tell when this process was started, the first process of a job speaks.
 
     Never raises an `Exception`.
 
@@ -112,16 +114,17 @@ def record(
         exception_type: the name of the exception's class, where there is one.
         redact: takes out of a text what must not be kept. The failure's text and the diagnosis pass through it, but for
             the plan, whose commands would no longer work.
+        relayed: the failure is another process's, which has counted it.
 
     """
     try:
         new = _new_incident(diagnosis, text, situation, exception_type, redact)
         place = folder()
         try:
-            return _record(place, new)
+            return _record(place, new, relayed)
         except FileNotFoundError:
             # Somebody removes the folder at this moment.
-            return _record(place, new)
+            return _record(place, new, relayed)
     except Exception as error:  # noqa: BLE001 - the program is failing already; its own error is the one to be seen
         voice.fault(error)
         return Recorded(None, 0, not job.is_worker(), str(error) or type(error).__name__)
@@ -233,7 +236,7 @@ def _cut(text: str, longest: int) -> str:
     return text if left_out <= 0 else f"{text[:half]}\n[... {left_out} characters left out ...]\n{text[-half:]}"
 
 
-def _record(place: Path, new: Incident) -> Recorded:
+def _record(place: Path, new: Incident, relayed: bool) -> Recorded:
     started = started_at()
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(place):
@@ -241,8 +244,11 @@ def _record(place: Path, new: Incident) -> Recorded:
         said = None if before is None else before.spoken
         speaks = _may_speak(said, started, new.last_seen.timestamp())
         if before is not None:
-            new = replace(new, first_seen=min(before.first_seen, new.first_seen), count=before.count + 1)
-        write(place, replace(new, spoken=Spoken(_own_name(), new.last_seen) if speaks else said))
+            count = before.count + (not relayed)
+            new = replace(new, first_seen=min(before.first_seen, new.first_seen), count=count)
+        if speaks:
+            said = Spoken(_own_name(), new.last_seen, job.is_helper())
+        write(place, replace(new, spoken=said))
         if before is None:
             make_room(place)
     return Recorded(new.id, new.count, speaks)
@@ -251,7 +257,7 @@ def _record(place: Path, new: Incident) -> Recorded:
 def _may_speak(spoken: Spoken | None, started: float | None, now: float) -> bool:
     if started is None:
         return not job.is_worker()
-    if spoken is None or spoken.process == _own_name():
+    if spoken is None or spoken.process == _own_name() or (spoken.helper and not job.is_helper()):
         return True
     return not max(started, now - _AT_ONCE) <= spoken.at.timestamp() <= now + _CLOCKS_DIFFER
 

@@ -14,6 +14,7 @@ import _rtx50_autoload_importlib_bootstrap as hook
 
 from . import note
 from .links import linked
+from .relays import brings_errors, is_relayed
 from .telltales import concerns
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class Attendant:
                 return self._found_before(noted)
             for candidate in candidates:
                 if concerns(candidate):
-                    found = self._note(candidate, _innermost_module(candidate), lambda: _raised_text(error))
+                    module = _innermost_module(candidate)
+                    found = self._note(candidate, module, lambda: _raised_text(error), is_relayed(candidates))
                     if found is not None:
                         return found
         except Exception as fault:  # noqa: BLE001 - the program's error is not to be replaced by ours
@@ -103,13 +105,22 @@ class Attendant:
         if not self.active:
             return
         try:
-            if concerns(error):
-                self._note(error, _calling_module(frame), lambda: _created_text(error, frame))
+            module = _calling_module(frame)
+            # What another process has sent gets its note after this, if it has one.
+            if concerns(error) and not brings_errors(module) and not note.is_noted(error):
+                self._note(error, module, lambda: _created_text(error, frame), is_relayed((error,)))
         except Exception as fault:  # noqa: BLE001 - likewise
             hook.record(fault)
 
-    def find(self, text: str, exception_type: str) -> Finding | None:
-        """Diagnose a text and record what it means; None where nothing can be said of it."""
+    def find(self, text: str, exception_type: str, *, relayed: bool = False) -> Finding | None:
+        """Diagnose a text and record what it means; None where nothing can be said of it.
+
+        Args:
+            text: the error with its traceback.
+            exception_type: the name of its class.
+            relayed: it comes from another process, which has counted it.
+
+        """
         # Loaded here: a process without such an error needs none of it.
         from rtx50_autoload.diagnosis import classify  # noqa: PLC0415
         from rtx50_autoload.diagnosis.incidents import record  # noqa: PLC0415
@@ -127,6 +138,7 @@ class Attendant:
             self._situation,
             exception_type=exception_type,
             redact=lambda told: redact(told).text,
+            relayed=relayed,
         )
         return Finding(diagnosis, _both_ends(text), self._situation, recorded.incident_id, recorded.speaks)
 
@@ -135,7 +147,7 @@ class Attendant:
         known = _known_by(error)
         return next((found for key, found in self._remembered.items() if key[:2] == known and found is not None), None)
 
-    def _note(self, error: BaseException, module: str | None, text: Callable[[], str]) -> Finding | None:
+    def _note(self, error: BaseException, module: str | None, text: Callable[[], str], relayed: bool) -> Finding | None:
         """Put a note on an error; give the diagnosis, None where it says nothing about it."""
         if getattr(self._here, "busy", False):  # an error of our own work
             return None
@@ -150,7 +162,7 @@ class Attendant:
                         return None
                     found = None
                     try:
-                        found = self.find(text(), type(error).__name__)
+                        found = self.find(text(), type(error).__name__, relayed=relayed)
                     finally:  # what fails is not tried again
                         self._remembered[key] = found
             finally:

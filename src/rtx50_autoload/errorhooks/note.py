@@ -17,6 +17,7 @@ __all__ = ["PREFIX", "is_noted", "line", "our_note", "put", "words"]
 
 #: What each line of ours begins with; also how a note of ours is known.
 PREFIX = "rtx50-autoload: "
+_LAST_LINE = f"{PREFIX}Run: rtx50-autoload "
 
 _LONGEST_LINE = 400
 
@@ -35,8 +36,8 @@ def words(diagnosis: Diagnosis, incident: str | None) -> str:
     if diagnosis.fix:
         first = diagnosis.fix[0]
         lines.append(" ".join(("First step:", first.step, *(f"`{command}`" for command in first.commands[:1]))))
-    lines.append(f"Run: rtx50-autoload {'explain' if incident is None else f'incidents show {incident}'}")
-    return "\n".join(PREFIX + line(text) for text in lines)
+    command = "explain" if incident is None else f"incidents show {incident}"
+    return "\n".join((*(PREFIX + line(text) for text in lines), _LAST_LINE + command))
 
 
 def line(text: str) -> str:
@@ -54,8 +55,8 @@ def our_note(error: BaseException) -> str | None:
 
 
 def is_noted(error: BaseException) -> bool:
-    """Tell whether an exception carries a note of ours."""
-    return our_note(error) is not None
+    """Tell whether an exception carries a note of ours, also within the text of another process's traceback."""
+    return our_note(error) is not None or f"\n{_LAST_LINE}" in str(error)
 
 
 def put(error: BaseException, note: str) -> None:

@@ -2,8 +2,8 @@
 
 Seen with driver 580.159.04 on an H100: ``nvmlInit`` itself loads libcuda and leaves a thread of the driver's behind,
 which ``nvmlShutdown`` does not end. ``cuInit`` works in a child that is forked afterwards, but a fork from a process
-that had one thread until then is a DeprecationWarning from Python 3.12 on. ``import numpy`` starts threads too, and
-``import torch`` loads libcuda too.
+that had one thread until then is a DeprecationWarning from Python 3.12 on. So a process that has one thread leaves the
+question to another one (:mod:`.nvml_aside`).
 
 NVML knows nothing of ``CUDA_VISIBLE_DEVICES``: which of these GPUs CUDA shows is :mod:`.visibility`'s matter.
 """
@@ -11,10 +11,12 @@ NVML knows nothing of ``CUDA_VISIBLE_DEVICES``: which of these GPUs CUDA shows i
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rtx50_autoload.evidence import nvml_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from rtx50_autoload.capability import Capability
 
-__all__ = ["Gpu", "MigInstance", "Reading", "read"]
+__all__ = ["Gpu", "MigInstance", "Reading", "read", "read_here"]
 
 _T = TypeVar("_T")
 
@@ -75,6 +77,20 @@ class Reading:
     #: What kept NVML from answering in full, as clauses without full stops.
     problems: tuple[str, ...]
 
+    def as_json(self) -> dict[str, Any]:
+        """Give what one process tells another."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Reading:  # noqa: ANN401
+        """Take what another process tells."""
+        gpus = []
+        for gpu in data["gpus"]:
+            parts = None if gpu["instances"] is None else tuple(MigInstance(**part) for part in gpu["instances"])
+            major, minor = gpu["capability"]
+            gpus.append(Gpu(**{**gpu, "capability": (major, minor), "instances": parts}))
+        return cls(tuple(gpus), data["driver"], tuple(data["problems"]))
+
 
 @cache
 def read(time_limit: float) -> Reading:
@@ -85,6 +101,14 @@ def read(time_limit: float) -> Reading:
             ends.
 
     """
+    silent = Reading((), None, (f"the NVIDIA driver did not answer within {time_limit:g} seconds",))
+    if nvml_aside.is_due():
+        try:
+            return nvml_aside.read(time_limit)
+        except nvml_aside.DriverSilentError:
+            return silent
+        except Exception:  # noqa: BLE001, S110 - where there may be no other process, this one can ask
+            pass
     readings: list[Reading] = []
     try:
         import pynvml  # noqa: PLC0415 - half a megabyte of wrappers
@@ -96,9 +120,14 @@ def read(time_limit: float) -> Reading:
         thread.join(time_limit)
     except Exception as error:  # noqa: BLE001 - a broken pynvml, or no thread to be had: the driver stays unasked
         return Reading((), None, (f"NVML could not be asked ({error!r})",))
-    if not readings:
-        return Reading((), None, (f"the NVIDIA driver did not answer within {time_limit:g} seconds",))
-    return readings[0]
+    return readings[0] if readings else silent
+
+
+def read_here() -> Reading:
+    """Ask NVML for the GPUs in this process, however long it takes."""
+    import pynvml  # noqa: PLC0415 - half a megabyte of wrappers
+
+    return _read(pynvml)
 
 
 def _read_into(readings: list[Reading], nvml: ModuleType) -> None:

@@ -1,0 +1,107 @@
+"""NVML asked by a process of its own, so that the driver leaves nothing behind in the user's.
+
+What it would leave is a thread, for good (:mod:`.nvml`). A program that forks workers with ``-W error``, or under
+pytest, would fail by it from Python 3.12 on, and without us it would not. Where there are other threads already, the
+driver's changes nothing, and it is asked in this process, which is faster.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rtx50_autoload.evidence.nvml import Reading
+
+__all__ = ["DriverSilentError", "is_due", "read"]
+
+# Isolated and without start-up files: nothing but our own code and pynvml. Their folders come last, for one of them
+# holds all other packages of the environment, too.
+_CODE: Final = """
+import json, sys
+sys.path += sys.argv[1:]
+from rtx50_autoload.evidence import nvml
+print(json.dumps(nvml.read_here().as_json()))
+"""
+
+#: Seconds for a process that is killed to end; one that hangs in the driver does not.
+_GRACE: Final = 0.5
+
+
+class DriverSilentError(Exception):
+    """The driver does not answer in time."""
+
+
+def is_due() -> bool:
+    """Tell whether the driver is to be asked by another process: on Linux, where this one has a single thread."""
+    try:
+        return (
+            sys.platform == "linux"
+            and "pynvml" not in sys.modules
+            # An application that has Python inside may be its own `sys.executable`, and would start itself.
+            and Path(sys.executable).name.startswith("python")
+            and not getattr(sys, "frozen", False)
+            and len(list(Path("/proc/self/task").iterdir())) == 1
+            and _is_there()
+        )
+    except OSError:  # no /proc
+        return False
+
+
+def _is_there() -> bool:
+    """Tell whether there is a library to ask, which is the cheaper question; to load it starts nothing."""
+    import ctypes  # noqa: PLC0415 - not before it is needed
+
+    with suppress(OSError):
+        ctypes.CDLL("libnvidia-ml.so.1")
+        return True
+    return False
+
+
+def read(time_limit: float) -> Reading:
+    """Start this Python and have it ask.
+
+    Args:
+        time_limit: seconds to wait for the driver.
+
+    Raises:
+        DriverSilentError: it does not answer in time.
+        Exception: there can be no process, or it fails.
+
+    """
+    from importlib.util import find_spec  # noqa: PLC0415 - where it is needed
+
+    from rtx50_autoload.evidence.nvml import Reading  # noqa: PLC0415 - it builds on this module
+
+    pynvml = find_spec("pynvml")
+    if pynvml is None or pynvml.origin is None:
+        raise ModuleNotFoundError("there is no pynvml")
+    folders = dict.fromkeys((str(Path(__file__).parents[2]), str(Path(pynvml.origin).parent)))
+    process = subprocess.Popen(  # noqa: S603 - this interpreter and our own code
+        [sys.executable, "-I", "-S", "-c", _CODE, *folders],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        answer, _ = process.communicate(timeout=time_limit)
+    except subprocess.TimeoutExpired:
+        raise DriverSilentError from None
+    finally:
+        _end(process)
+    return Reading.from_json(json.loads(answer))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+    if process.stdout is not None:
+        process.stdout.close()
+    if process.returncode is None:
+        process.returncode = -1  # it is not waited for: nothing can be done about it
