@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+
 import rig
 from traps import Trap, leading_here
 

@@ -18,7 +18,8 @@ MODULES = (
 )  # fmt: skip
 #: Programs that are asked for their versions, that install, that are assistants, or that those would start.
 PROGRAMS = (
-    "aider", "amazonq", "bash", "claude", "cl", "clang", "codex", "conda", "copilot", "cursor-agent", "g++", "gcc", "gemini", "git",
+    "aider", "amazonq", "bash", "claude", "cl", "clang", "codex", "conda", "copilot", "cursor-agent", "g++", "gcc",
+    "gemini", "git",
     "goose", "ldconfig", "llm", "lms", "ninja", "node", "nvcc", "nvidia-smi", "ollama", "opencode", "pip", "powershell",
     "pwsh", "python", "python3", "q", "qwen", "rtx50-autoload", "sh", "shellcheck", "sudo", "taskkill", "uv",
 )  # fmt: skip
