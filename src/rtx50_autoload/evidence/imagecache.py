@@ -18,7 +18,7 @@ import platformdirs
 from rtx50_autoload.evidence.arch import parse_architecture
 from rtx50_autoload.evidence.fatbin import Container, Image, Role
 from rtx50_autoload.evidence.gpucode import READER_VERSION, GpuCode
-from rtx50_autoload.private_files import write_private
+from rtx50_autoload.private_files import check_folder, make_folder, read_private, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +31,8 @@ Binaries: TypeAlias = tuple[tuple[str, GpuCode], ...]
 
 #: The oldest entries go first; a venv with all of the AI stack has some two thousand.
 _MAX_FILES: Final = 50_000
+#: Bytes; some thousand for each file.
+_LARGEST: Final = 2**29
 
 
 def cache_file() -> Path:
@@ -75,7 +77,7 @@ class ImageCache:
         kept = dict(list(files.items())[-_MAX_FILES:])
         text = json.dumps({"reader": READER_VERSION, "files": kept}, separators=(",", ":"))
         with contextlib.suppress(OSError):  # a read-only home, a full disk, or on Windows another process reading it
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._file.parent)
             write_private(self._file, text)
         self._known = kept
         self._new = {}
@@ -83,7 +85,8 @@ class ImageCache:
 
 def _load(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_bytes())
+        check_folder(file.parent)
+        content = json.loads(read_private(file, _LARGEST))
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(content, dict) or content.get("reader") != READER_VERSION:
