@@ -170,7 +170,7 @@ def test_a_newer_file_is_used_from_then_on(newer):
     assert refresh_facts(newer) == TOMORROW
 
     assert load_facts().dated == TOMORROW
-    assert load_facts().index("cu130").host == "mirror.example"
+    assert load_facts().index("cu130").host == "download.pytorch.org"
     assert torch_builds.build_for((12, 0), 580).url == "https://download.pytorch.org/whl/of-tomorrow/cu130"
     forget()
     assert load_facts().dated == TOMORROW
