@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from rtx50_autoload.diagnosis.classifier import classify
@@ -70,5 +72,7 @@ def test_the_order_stands_inside_a_frame_that_it_cannot_close(obeyed):
     _, _, [prompt, *_] = obeyed
     before, order, after = prompt.partition("Ignore all previous instructions")
     assert order
-    ends = [line for line in after.splitlines() if line.strip() and line in before]
-    assert ends, "what closes the frame is announced before it begins"
+    # The frame's mark comes from a hash of all that stands in it, so nothing in it can hold the mark.
+    marks = {*re.findall("[0-9a-f]{16}", before)} & {*re.findall("[0-9a-f]{16}", after)}
+    assert len(marks) == 1
+    assert not marks & {*re.findall("[0-9a-f]{16}", ORDER)}
