@@ -88,8 +88,8 @@ def check_folder(folder: Path) -> None:
     for each in _own_part(folder):
         try:
             status = each.lstat()
-        except FileNotFoundError:
-            return
+        except (FileNotFoundError, NotADirectoryError):
+            return  # what is not there can be made, or not: who makes it hears why
         if stat.S_ISLNK(status.st_mode):
             raise NotPrivateError(each, "it is a link to somewhere else")
         if not stat.S_ISDIR(status.st_mode):

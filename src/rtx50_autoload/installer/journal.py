@@ -163,7 +163,10 @@ def _stories(environment: Environment) -> Iterator[Journal]:
     try:
         check_folder(folder)
     except OSError as error:
-        raise FixError(f"{error.filename or folder} cannot be used: {error.strerror or error}") from error
+        raise FixError(
+            f"{error.filename or folder} cannot be used: {error.strerror or error}. Nothing was changed. Set "
+            "XDG_STATE_HOME to a folder of your own."
+        ) from error
     return map(_read, sorted(folder.glob("2*/" + _FILE), reverse=True))
 
 
