@@ -162,14 +162,16 @@ def test_the_triton_of_a_release_is_known():
 
 @pytest.mark.usefixtures("kept")
 def test_a_newer_file_is_used_from_then_on(newer):
-    changed = NEWER.replace("https://download.pytorch.org/whl/cu130", "https://mirror.example/whl/cu130")
+    changed = NEWER.replace(
+        "https://download.pytorch.org/whl/cu130", "https://download.pytorch.org/whl/of-tomorrow/cu130"
+    )
     newer.write_text(changed, encoding="ascii")
 
     assert refresh_facts(newer) == TOMORROW
 
     assert load_facts().dated == TOMORROW
-    assert load_facts().index("cu130").host == "mirror.example"
-    assert torch_builds.build_for((12, 0), 580).url == "https://mirror.example/whl/cu130"
+    assert load_facts().index("cu130").host == "download.pytorch.org"
+    assert torch_builds.build_for((12, 0), 580).url == "https://download.pytorch.org/whl/of-tomorrow/cu130"
     forget()
     assert load_facts().dated == TOMORROW
     assert facts_problem() is None

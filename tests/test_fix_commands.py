@@ -27,7 +27,10 @@ PIP = (PYTHON, "-m", "pip")
     ],
 )
 def test_commands_for_this_environment_are_run_as_they_are(words):
-    assert tuple(read_command(Command(words), Environment.active()).line(PYTHON)) == words
+    program, *arguments = words
+    # Isolated: what lies in the working directory is no module.
+    run = (program, "-I", "-u", "-X", "utf8", *arguments)
+    assert tuple(read_command(Command(words), Environment.active()).line(PYTHON)) == run
 
 
 @pytest.mark.parametrize(

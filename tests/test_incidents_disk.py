@@ -38,7 +38,7 @@ def fails_with(number):
 FAULTS = {
     "the folder cannot be made": ("pathlib.Path.mkdir", errno.EROFS),
     "the lock cannot be opened": ("filelock.FileLock.acquire", errno.EACCES),
-    "the old file cannot be read": ("pathlib.Path.read_bytes", errno.EIO),
+    "the old file cannot be read": ("rtx50_autoload.diagnosis.incident_files.read_private", errno.EIO),
     "no file can be made": ("tempfile.mkstemp", errno.EMFILE),
     "the disk is full": ("json.dumps", errno.ENOSPC),
     "the file cannot be renamed": ("pathlib.Path.replace", errno.ENOSPC),

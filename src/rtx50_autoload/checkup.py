@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 from rtx50_autoload.errors import RTX50Error
+from rtx50_autoload.own_python import own_command
 from rtx50_autoload.printable import printable
 
 __all__ = ["Checkup", "ExaminationError", "doctor"]
@@ -74,7 +74,7 @@ def doctor(device: str | None = None) -> Checkup:
         ExaminationError: the command failed; its message says why.
 
     """
-    command = [sys.executable, "-m", "rtx50_autoload", "doctor", "--json"]
+    command = own_command("doctor", "--json")
     if device is not None:
         command += ["--device", device]
     result = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace")  # noqa: S603

@@ -281,11 +281,14 @@ def load(
 
     """
     environ = os.environ if environ is None else environ
-    files = [Path(sys.prefix if prefix is None else prefix, ENVIRONMENT_FILE)]
-    with suppress(NoHomeError):
-        files.append(user_settings_file() if user_file is None else Path(user_file))
     problems: list[str] = []
-    layers = [_environment_layer(environ, problems), *(_file_layer(path, problems) for path in files)]
+    layers = [
+        _environment_layer(environ, problems),
+        _file_layer(Path(sys.prefix if prefix is None else prefix, ENVIRONMENT_FILE), problems, shared=True),
+    ]
+    with suppress(NoHomeError):
+        user = user_settings_file() if user_file is None else Path(user_file)
+        layers.append(_file_layer(user, problems, shared=False))
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for field in FIELDS:
@@ -337,10 +340,10 @@ def _environment_layer(environ: Mapping[str, str], problems: list[str]) -> _Laye
     return _Layer("environment", values, lambda field: field.variable)
 
 
-def _file_layer(path: Path, problems: list[str]) -> _Layer:
+def _file_layer(path: Path, problems: list[str], *, shared: bool) -> _Layer:
     names = [field.name for field in FIELDS]
     try:
-        values = read_values(path)
+        values = read_values(path, shared=shared)
     except SettingsFileError as error:
         problems.append(f"{path} is ignored: {error.reason}.")
         values = {}

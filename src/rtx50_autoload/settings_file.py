@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rtx50_autoload.errors import SettingsFileError
+from rtx50_autoload.private_files import make_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,20 +32,31 @@ _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAM
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def read_values(path: Path) -> dict[str, Any]:
+def read_values(path: Path, *, shared: bool = False) -> dict[str, Any]:
     """Read a settings file; one that does not exist holds nothing.
 
+    Args:
+        path: where it is.
+        shared: whether it stands in an environment, whose owner is trusted with it: that user's code runs anyway.
+
     Raises:
-        SettingsFileError: the file is there but cannot be read, is not UTF-8, or is not TOML.
+        SettingsFileError: the file is there but cannot be read, is not UTF-8 or not TOML, or another user could have
+            written it.
 
     """
-    return _parse(path, _read(path))
+    return _parse(path, _read(path, shared=shared))
 
 
-def set_value(path: Path, key: str, value: Value) -> None:
+def set_value(path: Path, key: str, value: Value, *, shared: bool = False) -> None:
     """Write ``key = value`` into a settings file, creating the file and its folder where they are missing.
 
     Other lines and a comment behind the old value stay. A byte order mark, which TOML 1.0 does not know, goes.
+
+    Args:
+        path: where it is.
+        key: what is set.
+        value: to what.
+        shared: whether it stands in an environment, and a new one is for other users to read.
 
     Raises:
         SettingsFileError: the file cannot be read or written, or holds something that this edit would change as well.
@@ -53,16 +65,21 @@ def set_value(path: Path, key: str, value: Value) -> None:
     """
     if _BARE_KEY.fullmatch(key) is None:
         raise ValueError(f"{key!r} is not a bare TOML key")
-    text = _read(path)
+    text = _read(path, shared=shared)
     values = _parse(path, text)
     expected = {**values, key: value}
     line = f"{key} = {_literal(value)}"
     proposals = _replacements(text, key, line) if key in values else _additions(text, line)
-    _write(path, _proven(path, proposals, expected))
+    _write(path, _proven(path, proposals, expected), shared=shared)
 
 
-def remove_value(path: Path, key: str) -> bool:
+def remove_value(path: Path, key: str, *, shared: bool = False) -> bool:
     """Remove a key from a settings file, and the file itself where nothing is left in it, not even a comment.
+
+    Args:
+        path: where it is.
+        key: what is removed.
+        shared: whether it stands in an environment.
 
     Returns:
         Whether the key was there.
@@ -71,35 +88,52 @@ def remove_value(path: Path, key: str) -> bool:
         SettingsFileError: the file cannot be read or written, or holds something that this edit would change as well.
 
     """
-    text = _read(path)
+    text = _read(path, shared=shared)
     expected = _parse(path, text)
     if key not in expected:
         return False
     del expected[key]
     proposals = (before + after for before, _, after in _assignments(text, key))
-    _write(path, _proven(path, proposals, expected))
+    _write(path, _proven(path, proposals, expected), shared=shared)
     return True
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, *, shared: bool) -> str:
+    # What is no file, such as a pipe, is not waited for. A link of somebody's dotfiles is followed: the owner counts of
+    # what it leads to.
+    flags = [getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")]
     try:
-        status = path.stat()
+        with open(os.open(path, os.O_RDONLY | flags[0] | flags[1] | flags[2]), "rb") as file:  # noqa: PTH123
+            reason = _why_not_trusted(path, os.fstat(file.fileno()), shared=shared)
+            content = b"" if reason else file.read(_LARGEST + 1)
+        # Windows PowerShell's `Set-Content -Encoding utf8` starts the file with a byte order mark.
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsFileError(path, f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
     except OSError as error:
         if error.errno in _NOT_THERE:
             return ""
         raise SettingsFileError(path, f"it cannot be read ({error.strerror})") from error
-    # To read a pipe or a device may take for ever.
+    if reason or len(content) > _LARGEST:
+        raise SettingsFileError(path, reason or f"it is larger than {_LARGEST:,} bytes")
+    return text
+
+
+def _why_not_trusted(path: Path, status: os.stat_result, *, shared: bool) -> str | None:
+    """Tell why a file is not taken for its user's settings, a clause; None where it is."""
     if not stat.S_ISREG(status.st_mode):
-        raise SettingsFileError(path, "it cannot be read (it is no regular file)")
-    if status.st_size > _LARGEST:
-        raise SettingsFileError(path, f"it is larger than {_LARGEST:,} bytes")
-    try:
-        # Windows PowerShell's `Set-Content -Encoding utf8` starts the file with a byte order mark.
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SettingsFileError(path, f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
-    except OSError as error:
-        raise SettingsFileError(path, f"it cannot be read ({error.strerror})") from error
+        return "it is no regular file"
+    if sys.platform == "win32":
+        return None
+    folder = path.parent.stat()
+    # As git and sudo have it: what one's own user or root has written, and no group is looked at. Also not where root
+    # works with the home folder of another user, as some configurations of sudo leave it.
+    if status.st_uid not in {0, os.geteuid(), folder.st_uid if shared else 0}:
+        return f"it belongs to another user (number {status.st_uid})"
+    # Where everybody may write to the environment, as on a disk of Windows under WSL, its file is no worse.
+    if status.st_mode & stat.S_IWOTH and not (shared and folder.st_mode & stat.S_IWOTH):
+        return "everybody on this machine may write to it"
+    return None
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
@@ -176,7 +210,9 @@ def _additions(text: str, line: str) -> Iterator[str]:
     yield f"{line}{newline}{text}"
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, *, shared: bool) -> None:
+    if path.is_symlink() and sys.platform != "win32" and path.lstat().st_uid not in {0, os.geteuid()}:
+        raise SettingsFileError(path, "it is a link of another user, and is not followed")
     # The file that a symbolic link of somebody's dotfiles points to, not the link.
     target = Path(os.path.realpath(path))
     draft = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
@@ -184,9 +220,12 @@ def _write(path: Path, text: str) -> None:
         if not text.strip():
             target.unlink()
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_missing(target.parent)
         try:
-            draft.write_bytes(text.encode())
+            # Whatever the umask, nobody else may write to it; other users of an environment have to read its file.
+            mode = 0o644 if shared else 0o600
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123
+                file.write(text.encode())
             if target.exists():
                 draft.chmod(target.stat().st_mode)
             draft.replace(target)

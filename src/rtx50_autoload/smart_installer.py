@@ -14,6 +14,7 @@ from rtx50_autoload.installer.check_text import besides_text, fold, plan_text
 from rtx50_autoload.installer.check_words import issues as issues_of
 from rtx50_autoload.installer.check_words import left_open
 from rtx50_autoload.installer.issue_texts import sentences
+from rtx50_autoload.own_python import own_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -188,7 +189,7 @@ def _offer() -> None:
     if answer.strip().lower() in {"y", "yes"}:
         # The terminal is its own meanwhile.
         with suppress(OSError):
-            subprocess.run([sys.executable, "-m", "rtx50_autoload", "fix", "--apply"], check=False)
+            subprocess.run(own_command("fix", "--apply"), check=False)  # noqa: S603 - this program
 
 
 def _is_at_terminal() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from rtx50_autoload.errors import RTX50Error
+from rtx50_autoload.private_files import FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ def user_folder(kind: Literal["cache", "config", "data", "state"]) -> Path:
     import platformdirs  # noqa: PLC0415 - nothing else of a process's start needs it
 
     try:
-        path: Path | None = getattr(platformdirs, f"user_{kind}_path")("rtx50-autoload", appauthor=False)
+        path: Path | None = getattr(platformdirs, f"user_{kind}_path")(FOLDER, appauthor=False)
     except RuntimeError:
         path = None
     # Earlier versions of platformdirs leave "~" as it is, which would be a folder where the program runs.

@@ -56,7 +56,9 @@ def _is_first() -> bool:
 
 def _write(text: str) -> None:
     try:
-        sys.stderr.write(text)
+        from rtx50_autoload.printable import printable  # noqa: PLC0415 - most programs hear nothing of us
+
+        sys.stderr.write(printable(text))
         sys.stderr.flush()
     except Exception:  # noqa: BLE001, S110 - stderr may be None, closed or a full pipe
         pass

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from rtx50_autoload.cli.tables import plain_table
 from rtx50_autoload.printable import printable
+from rtx50_autoload.safe_console import SafeConsole
 from rtx50_autoload.troubleshooter.assistants import load_knowledge
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _READY: Final = {True: Text("ready", "green"), False: Text("not ready", "bold re
 
 def show_assistants(found: Sequence[Found], chosen: Sequence[str]) -> None:
     """Print who was found, whether a question leaves the machine, and what is to be done."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     if found:
         table = plain_table()
         for column in ("assistant", "version", "question", "ready"):

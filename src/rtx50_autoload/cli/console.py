@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.text import Text
 
 from rtx50_autoload import __version__
+from rtx50_autoload.safe_console import SafeConsole
 
 from .tables import plain_table
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 __all__ = ["show_demo", "show_status"]
@@ -21,7 +22,7 @@ _Value = list[int] | None
 
 def show_status(state: dict[str, Any]) -> None:
     """Print what `rtx50_autoload.status()` gives."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     word = Text("on", "bold green") if state["active"] else Text("off", "bold red")
     console.print(Text.assemble(f"rtx50-autoload {__version__} is ", word, f" in {state['prefix']}"))
     console.print(_sentence(state["reason"]))
@@ -55,7 +56,7 @@ def show_status(state: dict[str, Any]) -> None:
 
 def show_demo(result: dict[str, Any]) -> None:
     """Print what `demo` found out."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     name, _, capability = result["device"].rpartition(":")
     console.print(f"A simulated {name} (compute capability {capability}).")
     if result["torch"] is None:

@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from rtx50_autoload.errors import RTX50Error
+from rtx50_autoload.own_python import python_command
 
 __all__ = ["run_demo"]
 
@@ -25,6 +26,7 @@ CALLERS = (
     "vllm.platforms.cuda",
     "transformers.utils.import_utils",
 )
+_PROGRAM = "import runpy; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 _TIME_LIMIT = 300.0  # seconds; a cold `import torch` from a slow disk takes a minute
 
 
@@ -62,10 +64,10 @@ def _ask(mode: str) -> dict[str, Any]:
         "RTX50_MODE": mode,
         "RTX50_CHECK_INSTALL": "0",
     }
-    program = files(__package__).joinpath("demo_child.py").read_text(encoding="utf-8")
+    program = Path(__file__).with_name("demo_child.py")
     try:
         child = subprocess.run(  # noqa: S603 - this interpreter and our own program
-            [sys.executable, "-c", program, *CALLERS],
+            python_command(_PROGRAM, str(program), *CALLERS),
             env=environment,
             capture_output=True,
             encoding="utf-8",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +13,7 @@ from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.verdict import Verdict
 from rtx50_autoload.printable import printable
 from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, probe_detail, verdict_word
+from rtx50_autoload.safe_console import SafeConsole
 
 __all__ = ["show_examination"]
 
@@ -23,7 +23,7 @@ _SEVERITY_STYLES: Final = {"error": "bold red", "warning": "bold yellow", "info"
 
 def show_examination(document: dict[str, Any]) -> None:
     """Print what ``doctor --json`` gives."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     for line in judged_for(document):
         console.print(printable(line))
     console.print()

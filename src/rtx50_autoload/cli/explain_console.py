@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from rtx50_autoload.diagnosis.categories import load_categories
 from rtx50_autoload.printable import printable
+from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.console import Console
 
     from rtx50_autoload.diagnosis.diagnosis import Diagnosis, FixStep
     from rtx50_autoload.diagnosis.incident import Incident
@@ -45,7 +47,7 @@ def show_diagnosis(diagnosis: Diagnosis, incident: Incident | None = None) -> No
         incident: the recorded failure that it belongs to, where there is one.
 
     """
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     if incident is not None:
         times = "once" if incident.count == 1 else f"{incident.count} times"
         program = f" in {incident.program}" if incident.program else ""

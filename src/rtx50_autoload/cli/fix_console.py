@@ -6,7 +6,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,9 +13,12 @@ from rich.text import Text
 from rtx50_autoload.diagnosis.classifier import classify
 from rtx50_autoload.diagnosis.situation import Situation
 from rtx50_autoload.printable import printable
+from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.console import Console
 
     from rtx50_autoload.installer.application import Preparation
     from rtx50_autoload.installer.journal import Journal
@@ -250,4 +252,4 @@ def _moment(time: str) -> str:
 
 
 def _console(*, on_stderr: bool) -> Console:
-    return Console(stderr=on_stderr, highlight=False, markup=False, emoji=False)
+    return SafeConsole(stderr=on_stderr)

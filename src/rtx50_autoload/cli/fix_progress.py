@@ -14,6 +14,7 @@ from rich.text import Text
 from rtx50_autoload.diagnosis.classifier import classify
 from rtx50_autoload.diagnosis.situation import Situation
 from rtx50_autoload.printable import printable
+from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ class Progress:
     """What `installer.application` tells how it goes."""
 
     def __init__(self, *, on_stderr: bool) -> None:
-        self._console = Console(stderr=on_stderr, highlight=False, markup=False, emoji=False)
+        self._console = SafeConsole(stderr=on_stderr)
         self._moving = self._console.is_terminal
         self._status = self._console.status("")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +11,7 @@ from rtx50_autoload.cli.explain_console import show_diagnosis, when
 from rtx50_autoload.cli.tables import plain_table
 from rtx50_autoload.diagnosis.categories import load_categories
 from rtx50_autoload.printable import printable
+from rtx50_autoload.safe_console import SafeConsole
 from rtx50_autoload.troubleshooter.kept_answers import kept_answer
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _LINES_SHOWN: Final = 12
 
 def show_list(kept: Kept) -> None:
     """Print what ``incidents list --json`` gives."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     if kept.incidents:
         table = plain_table()
         table.add_column("id", no_wrap=True)
@@ -49,7 +49,7 @@ def show_list(kept: Kept) -> None:
 
 def show_incident(incident: Incident) -> None:
     """Print what was recorded of one incident."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     table = Table.grid(padding=(0, 2))
     environment = incident.environment
     gpus = [gpu.get("name") or "unknown" for gpu in environment.get("gpus") or ()]

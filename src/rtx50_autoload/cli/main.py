@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
+from rtx50_autoload.printable import printable
 
 from . import assistants, check_build, doctor, explain, fix, incidents, mcp, plan, scan, scripts, troubleshoot
 from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result: int = options.run(options)
     except RTX50Error as error:
-        print(f"rtx50-autoload: {error}", file=sys.stderr)  # noqa: T201
+        print(printable(f"rtx50-autoload: {error}"), file=sys.stderr)  # noqa: T201
         return USAGE if isinstance(error, UsageError) else FINDING
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -49,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if voice.wants_debug():
             raise
         print(  # noqa: T201
-            f"rtx50-autoload: internal fault in `{options.command}`: {type(error).__name__}: {error}\n"
-            "Run it again with RTX50_DEBUG=1 for the traceback, which a bug report needs.",
+            printable(f"rtx50-autoload: internal fault in `{options.command}`: {type(error).__name__}: {error}\n")
+            + "Run it again with RTX50_DEBUG=1 for the traceback, which a bug report needs.",
             file=sys.stderr,
         )
         return FINDING
@@ -126,5 +127,5 @@ def _switch(options: argparse.Namespace) -> int:
     from .switch import switch  # noqa: PLC0415
 
     for line in switch(on=options.command == "enable", venv=options.venv, user=options.user):
-        print(line)  # noqa: T201
+        print(printable(line))  # noqa: T201
     return OK

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -13,8 +12,11 @@ from rich.text import Text
 from rtx50_autoload.capability import format_capability
 from rtx50_autoload.installer.commanding import typed_lines
 from rtx50_autoload.printable import printable
+from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rtx50_autoload.diagnosis.situation import OperatingSystem
     from rtx50_autoload.installer.machine import Machine
     from rtx50_autoload.installer.plan import Change, Conflict, Plan, Step, Unsolved
@@ -51,7 +53,7 @@ def show_plan(plan: Plan, machine: Machine) -> None:
         machine: what it was made for; its shell decides how commands are typed.
 
     """
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     for line in _about(machine):
         console.print(Text(printable(line), "dim"))
     console.print(Text(f"Wanted: {', '.join(map(str, plan.goals))}", "dim"))

@@ -7,7 +7,6 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.arch import Code
 from rtx50_autoload.evidence.scan import find_files, scan_file
 from rtx50_autoload.evidence.verdict import Verdict
+from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +50,7 @@ def scan_with_progress(paths: Iterable[Path], target: Target, cache: ImageCache 
 
 def show_results(results: Sequence[ScanResult], subject: Subject) -> None:
     """Print the binaries with GPU code and how many there are of each verdict."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     target = subject.target
     driver = "" if target.driver is None else f", driver {target.driver}"
     console.print(f"Judged for compute capability {format_capability(target.capability)}{driver}: {subject.reason}.")

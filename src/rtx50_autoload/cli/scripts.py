@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 from rtx50_autoload.cli.asking import ask, has_terminal, is_agreed
 from rtx50_autoload.cli.exit_codes import FINDING, INTERRUPTED, OK
 from rtx50_autoload.errors import UsageError
+from rtx50_autoload.own_python import own_command
 
 if TYPE_CHECKING:
     import argparse
@@ -105,7 +105,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if outcome.is_interrupted:
         return INTERRUPTED
     # A process of its own: the script may have changed the packages that this one has loaded.
-    doctor = subprocess.run([sys.executable, "-m", "rtx50_autoload", "doctor"], check=False)
+    doctor = subprocess.run(own_command("doctor"), check=False)  # noqa: S603 - this program
     return FINDING if outcome.exit_code or doctor.returncode else OK
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
 
 from rtx50_autoload.cli.tables import plain_table
+from rtx50_autoload.safe_console import SafeConsole
 from rtx50_autoload.troubleshooter.scripts.unicode_tricks import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import Console
 
     from rtx50_autoload.troubleshooter.scripts import Check, SavedScript
     from rtx50_autoload.troubleshooter.scripts.runner import Outcome
@@ -106,7 +108,7 @@ def show_sentence(sentence: str) -> None:
 
 
 def _console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False)
+    return SafeConsole()
 
 
 def _shown(console: Console, text: str) -> str:

@@ -45,12 +45,12 @@ def switch(*, on: bool, venv: str | None = None, user: bool = False) -> Iterator
     file = settings.user_settings_file() if user else prefix / settings.ENVIRONMENT_FILE
     existed = file.exists()
     if not on:
-        settings_file.set_value(file, _KEY, value=True)
+        settings_file.set_value(file, _KEY, value=True, shared=not user)
     else:
-        settings_file.remove_value(file, _KEY)
+        settings_file.remove_value(file, _KEY, shared=not user)
         if not user and settings.load({}, prefix).disable:
             # The user's own file switches off everywhere; what stands in the environment's file comes first.
-            settings_file.set_value(file, _KEY, value=False)
+            settings_file.set_value(file, _KEY, value=False, shared=True)
     word = "on" if on else "off"
     if user:
         yield f"rtx50-autoload is {word} for all your environments, but for those whose own file says otherwise."
@@ -97,8 +97,20 @@ def _own(prefix: Path, file: Path, *, existed: bool) -> bool:
             lines.append(f"{entry},,")
             owned = True
         if lines != text.splitlines():
-            record.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            _replace(record, "\n".join(lines) + "\n")
     return owned
+
+
+def _replace(record: Path, text: str) -> None:
+    """Write a new file in the place of the old one, which may be a link, or shared with an installer's cache."""
+    draft = record.with_name(f".RECORD.{os.urandom(4).hex()}")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
+            file.write(text.encode())
+        draft.chmod(record.stat().st_mode)
+        draft.replace(record)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _records(prefix: Path) -> Iterator[Path]:

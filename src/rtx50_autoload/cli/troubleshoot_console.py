@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.text import Text
 
 from rtx50_autoload.printable import printable
+from rtx50_autoload.safe_console import SafeConsole
 from rtx50_autoload.troubleshooter.answer_text import answer_lines
 from rtx50_autoload.troubleshooter.scripts import check
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rtx50_autoload.troubleshooter.consult import Case, Consultation
     from rtx50_autoload.troubleshooter.conversation import Outcome
 
@@ -63,4 +65,4 @@ def as_json(case: Case, outcome: Outcome) -> dict[str, Any]:
 
 
 def _console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False)
+    return SafeConsole()

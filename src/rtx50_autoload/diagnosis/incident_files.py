@@ -10,13 +10,12 @@ import contextlib
 import json
 import os
 import re
-import stat
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.errors import RTX50Error
-from rtx50_autoload.private_files import DRAFT, write_private
+from rtx50_autoload.private_files import DRAFT, check_folder, read_private, write_private
 from rtx50_autoload.user_folders import NoHomeError, user_folder
 
 from .incident import Incident
@@ -128,12 +127,7 @@ def _read(file: Path) -> Incident:
         RecursionError: it is no incident, and nested deep.
 
     """
-    status = file.lstat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is no regular file")
-    if status.st_size > _LARGEST_FILE:
-        raise ValueError(f"it has {status.st_size} bytes")
-    incident = Incident.from_json(json.loads(file.read_bytes()))
+    incident = Incident.from_json(json.loads(read_private(file, _LARGEST_FILE)))
     if file_of(file.parent, incident.id) != file:
         raise ValueError(f"it holds the incident {incident.id}")
     return incident
@@ -148,6 +142,7 @@ def read_all(place: Path) -> Kept:
     """
     incidents, unreadable = [], {}
     try:
+        check_folder(place)
         files = sorted(place.iterdir())
     except FileNotFoundError:
         files = []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload import __version__, job, voice
 from rtx50_autoload.errors import UsageError
+from rtx50_autoload.private_files import make_folder
 
 from .incident import Incident, Spoken, facts_of, identity
 from .incident_files import (
@@ -238,7 +239,7 @@ def _cut(text: str, longest: int) -> str:
 
 def _record(place: Path, new: Incident, relayed: bool) -> Recorded:
     started = started_at()
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(place)
     with locked(place):
         before = take_up(place, new.id)
         said = None if before is None else before.spoken

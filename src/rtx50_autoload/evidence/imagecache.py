@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from rtx50_autoload.evidence.arch import parse_architecture
 from rtx50_autoload.evidence.fatbin import Container, Image, Role
 from rtx50_autoload.evidence.gpucode import READER_VERSION, GpuCode
-from rtx50_autoload.private_files import write_private
+from rtx50_autoload.private_files import check_folder, make_folder, read_private, write_private
 from rtx50_autoload.user_folders import user_folder
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ Binaries: TypeAlias = tuple[tuple[str, GpuCode], ...]
 
 #: The oldest entries go first; a venv with all of the AI stack has some two thousand.
 _MAX_FILES: Final = 50_000
+#: Bytes; some thousand for each file.
+_LARGEST: Final = 2**29
 
 
 def cache_file() -> Path:
@@ -81,14 +83,16 @@ class ImageCache:
         # No home, a read-only one, a full disk, or on Windows another process reading it.
         with contextlib.suppress(OSError):
             file = self._file or cache_file()
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             write_private(file, text)
         self._known = kept
         self._new = {}
 
     def _load(self) -> dict[str, Any]:
         try:
-            content = json.loads((self._file or cache_file()).read_bytes())
+            file = self._file or cache_file()
+            check_folder(file.parent)
+            content = json.loads(read_private(file, _LARGEST))
         except (OSError, ValueError, RecursionError):
             return {}
         if not isinstance(content, dict) or content.get("reader") != READER_VERSION:

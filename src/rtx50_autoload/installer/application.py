@@ -17,6 +17,7 @@ from . import journal as journals
 from .environment import child_environ, refuse_if_protected
 from .errors import FixError, NotAllowedError
 from .freezing import freeze
+from .installer_commands import pip_program
 from .journal import CommandEntry, Journal, StepEntry
 from .resolution import automatic_steps, resolve, steps_to_do
 from .running import listen_to, run_command
@@ -250,7 +251,7 @@ def _own_packages() -> set[str]:
 
 
 def _refuse_redirected_pip(environment: Environment) -> None:
-    done = listen_to([str(environment.executable), "-m", "pip", "config", "list"])
+    done = listen_to([*pip_program(environment.executable), "config", "list"])
     if match := _REDIRECTING.search(done.stdout):
         raise NotAllowedError(
             f"pip's configuration sets `{match[1]}`, so packages would not be installed in {environment.prefix}; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,7 @@ from rtx50_autoload.evidence.subject import Subject
 from rtx50_autoload.evidence.torch_build import torch_build
 from rtx50_autoload.evidence.verdict import FINDINGS, Target, Verdict
 from rtx50_autoload.installer.build_faults import asked_for, build_again, misses, without_code
+from rtx50_autoload.own_python import python_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ __all__ = ["BuildCheck", "check_build"]
 _UNDEFINED: Final = re.compile(r"undefined symbol: (\S+)")
 #: Loads libraries as `import` does, all symbols at once, beside torch's own.
 _LOAD: Final = """
-import ctypes, os, sys, torch
+import ctypes, os, torch
 for file in sys.argv[1:]:
     try:
         ctypes.CDLL(file, os.RTLD_NOW)
@@ -164,7 +164,7 @@ def _undefined_symbol(built: Installed, torch: TorchBuild | None) -> str | None:
     files = [str(file) for _, file in built.binaries]
     try:
         child = subprocess.run(  # noqa: S603 - this very Python, with a program of ours
-            [sys.executable, "-c", _LOAD, *files],
+            python_command(_LOAD, *files),
             capture_output=True,
             text=True,
             errors="replace",

@@ -13,16 +13,14 @@ import sys
 from typing import Any, Final, Literal, TypeAlias
 
 from rtx50_autoload.errors import RTX50Error
+from rtx50_autoload.own_python import python_command
 
 __all__ = ["CheckError", "Wanted", "answer_of", "check", "command", "environment"]
 
 #: `document` is all that was found, `summary` a few lines of it.
 Wanted: TypeAlias = Literal["document", "summary"]
 
-#: Not `-m`: that would look in the working directory first, which may hold anything.
-_PROGRAM: Final = (
-    "import sys; sys.path[:] = sys.argv[2:]; from rtx50_autoload.installer.check_child import main; main(sys.argv[1])"
-)
+_PROGRAM: Final = "from rtx50_autoload.installer.check_child import main; main(sys.argv[1])"
 
 
 class CheckError(RTX50Error):
@@ -58,11 +56,8 @@ def check() -> dict[str, Any]:
 
 def command(wanted: Wanted) -> list[str]:
     """Give the program and its arguments; it prints its answer as JSON, in the last line."""
-    # Where this process looks for packages, the other one does; but the program's own folder, which stands first, comes
-    # last: no module there is to be taken for one of ours or of the standard library.
-    folders = [folder for folder in (*sys.path[1:], *sys.path[:1]) if isinstance(folder, str)]
     # Isolated, because variables such as PYTHONWARNINGS and PYTHONINSPECT are meant for the program.
-    return [sys.executable, "-I", "-c", _PROGRAM, wanted, *folders]
+    return python_command(_PROGRAM, wanted, options=("-I",))
 
 
 def environment() -> dict[str, str]:

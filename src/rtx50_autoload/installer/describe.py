@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from rtx50_autoload.capability import parse_capability
@@ -103,9 +103,9 @@ def split_version(text: str) -> Package:
 def _goal(text: object) -> Goal:
     kind, _, package = text.partition(" ") if isinstance(text, str) else ("", "", "")
     if kind == "run" and package:
-        return Goal("run", canonicalize_name(package))
+        return Goal("run", _name(package))
     if kind == "build" and package:
-        return Goal("build", canonicalize_name(package))
+        return Goal("build", _name(package))
     raise MachineError(f'"goals" lists texts such as "run torch" and "build flash-attn", not {text!r}')
 
 
@@ -131,9 +131,15 @@ def _gpu(value: object) -> Gpu:
 
 def _packages(table: Mapping[str, Any], key: str) -> Mapping[str, Package]:
     entries = as_table(table.get(key, {}), key)
-    return MappingProxyType(
-        {canonicalize_name(name): _package(f"{key}.{name}", each) for name, each in entries.items()}
-    )
+    return MappingProxyType({_name(name): _package(f"{key}.{name}", each) for name, each in entries.items()})
+
+
+def _name(text: str) -> str:
+    """Read a package's name; anything else could be an option, an address or a path to an installer."""
+    try:
+        return canonicalize_name(text, validate=True)
+    except InvalidName as error:
+        raise MachineError(f'a package has a name such as "flash-attn", not {text!r}') from error
 
 
 def _package(where: str, value: object) -> Package:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.evidence.installed import normalised
+from rtx50_autoload.search_path import absolute_path
 
 from .errors import NotAllowedError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .machine import Machine
 
-__all__ = ["Distribution", "Environment", "child_environ", "refuse_if_protected"]
+__all__ = ["Distribution", "Environment", "child_environ", "child_folder", "refuse_if_protected"]
 
 #: What would make pip or uv install somewhere else, or do something else, than their arguments say.
 _REDIRECTING: Final = re.compile(
@@ -135,6 +136,17 @@ def refuse_if_protected(machine: Machine, environment: Environment) -> None:
             raise NotAllowedError(f"{folder} cannot be written by you, so nothing is installed there: {own}")
 
 
+def child_folder(program: str) -> str | None:
+    """Give where a program is to be started that installs; None where that does not matter.
+
+    uv reads `uv.toml` and `pyproject.toml` in the folder where it is started and in those above it, and they may name
+    another index. So it is started where only the administrator can write; the user's own configuration holds.
+    """
+    if Path(program).stem.lower() != "uv":
+        return None
+    return os.environ.get("SYSTEMROOT", r"C:\Windows") if sys.platform == "win32" else "/"
+
+
 def child_environ(own: Mapping[str, str]) -> dict[str, str]:
     """Give the variables of a child that installs: ours, without what would lead it to another place, and its own.
 
@@ -144,7 +156,7 @@ def child_environ(own: Mapping[str, str]) -> dict[str, str]:
     """
     variables = {name: value for name, value in {**os.environ, **own}.items() if not _REDIRECTING.fullmatch(name)}
     # torch finds ninja, which is installed for a build, by PATH alone, and compiles one file at a time without it.
-    path = os.pathsep.join(filter(None, (str(Path(sys.executable).parent), variables.get("PATH"))))
+    path = os.pathsep.join(filter(None, (str(Path(sys.executable).parent), absolute_path(variables))))
     return {
         **variables,
         "PATH": path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import FixError
-from .installer_commands import find_uv
+from .installer_commands import find_uv, pip_program
 from .running import listen_to
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def freeze_command(environment: Environment) -> list[str]:
     """Give what lists the installed packages: uv, or else pip."""
     uv = find_uv()
     python = str(environment.executable)
-    return [uv, "pip", "freeze", "--python", python] if uv else [python, "-m", "pip", "freeze", "--all"]
+    return [uv, "pip", "freeze", "--python", python] if uv else [*pip_program(python), "freeze", "--all"]
 
 
 def installer_of(environment: Environment) -> list[str]:
     """Give what installs packages here: uv, or else pip, up to its verb ``install``."""
     uv = find_uv()
     python = str(environment.executable)
-    return [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    return [uv, "pip", "install", "--python", python] if uv else [*pip_program(python), "install"]

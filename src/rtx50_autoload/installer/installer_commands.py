@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from rtx50_autoload.own_python import ISOLATED
+from rtx50_autoload.search_path import find_program, path_folders
 
 from .errors import NotAllowedError
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from .machine import Installer
     from .plan import Command
 
-__all__ = ["InstallerCommand", "find_uv", "read_command"]
+__all__ = ["InstallerCommand", "find_uv", "pip_program", "read_command"]
 
 #: With these, packages go elsewhere, or into what is not ours.
 _ELSEWHERE: Final = (
@@ -84,10 +86,14 @@ class InstallerCommand:
         return [*self.program, self.verb, "--python", str(python), *self.arguments, *more]
 
 
+def pip_program(python: Path | str) -> list[str]:
+    """Give what runs the pip of a Python, and not a module of its name in the working directory."""
+    return [str(python), *ISOLATED, "-m", "pip"]
+
+
 def find_uv() -> str | None:
     """Find uv: beside this Python, or where commands are looked for."""
-    beside = sysconfig.get_path("scripts")
-    return shutil.which("uv", path=beside) or shutil.which("uv")
+    return find_program("uv", [sysconfig.get_path("scripts"), *path_folders(os.environ)])
 
 
 def read_command(command: Command, environment: Environment) -> InstallerCommand:
@@ -121,9 +127,9 @@ def _read(command: Command, shown: str) -> tuple[str | None, InstallerCommand]:
         python, arguments = _without_python(words[3:])
         return python, InstallerCommand("uv", (uv, "pip"), words[2], arguments, environ)
     if words[1:3] == ("-m", "pip"):
-        return words[0], InstallerCommand("pip", words[:3], words[3], words[4:], environ)
+        return words[0], InstallerCommand("pip", tuple(pip_program(words[0])), words[3], words[4:], environ)
     if words[1:2] == ("-c",) or words[1:3] == ("-m", "rtx50_autoload"):
-        return words[0], InstallerCommand(None, words[:1], _RUN, words[1:], environ)
+        return words[0], InstallerCommand(None, (words[0], *ISOLATED), _RUN, words[1:], environ)
     raise NotAllowedError(f"only pip and uv are run here, so this is for you to run: {shown}")
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from rtx50_autoload import __version__
-from rtx50_autoload.private_files import write_private
+from rtx50_autoload.private_files import check_folder, read_private, write_private
 
 from .errors import FixError
 from .state_folder import folder_of
@@ -27,6 +27,8 @@ __all__ = ["CommandEntry", "Journal", "Status", "StepEntry", "latest", "latest_t
 Status: TypeAlias = Literal["saving", "running", "done", "left", "failed", "interrupted", "undoing", "undone"]
 CommandStatus: TypeAlias = Literal["waiting", "running", "done", "failed", "interrupted"]
 _FILE: Final = "journal.json"
+#: Bytes; thousands of packages would not fill it.
+_LARGEST: Final = 2**26
 
 
 @dataclass
@@ -157,12 +159,20 @@ def latest_that_changed(environment: Environment) -> Journal | None:
 
 
 def _stories(environment: Environment) -> Iterator[Journal]:
-    return map(_read, sorted(folder_of(environment).glob("2*/" + _FILE), reverse=True))
+    folder = folder_of(environment)
+    try:
+        check_folder(folder)
+    except OSError as error:
+        raise FixError(
+            f"{error.filename or folder} cannot be used: {error.strerror or error}. Nothing was changed. Set "
+            "XDG_STATE_HOME to a folder of your own."
+        ) from error
+    return map(_read, sorted(folder.glob("2*/" + _FILE), reverse=True))
 
 
 def _read(file: Path) -> Journal:
     try:
-        document = json.loads(file.read_text(encoding="ascii"))
+        document = json.loads(read_private(file, _LARGEST))
         steps = [
             StepEntry(step["id"], step["what"], [CommandEntry(**command) for command in step["commands"]])
             for step in document.pop("steps")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rtx50_autoload.evidence.environment.topic import knowledge
 from rtx50_autoload.evidence.environment.versions_file import in_use, kept_file, parse, read_text
 from rtx50_autoload.evidence.environment.versions_schema import FactsFileError, dated
-from rtx50_autoload.private_files import write_private
+from rtx50_autoload.private_files import make_folder, write_private
 
 if TYPE_CHECKING:
     from datetime import date
@@ -42,7 +42,7 @@ def refresh_facts(file: Path) -> date:
         raise FactsFileError(f"{file} is of {day}, which is yet to come")
     try:
         kept = kept_file()
-        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(kept.parent)
         write_private(kept, text)
     except OSError as error:
         raise FactsFileError(f"the facts cannot be kept: {error}") from None

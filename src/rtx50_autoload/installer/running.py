@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rtx50_autoload.interruption import interruption
 from rtx50_autoload.process_groups import end_gently, release_guard, start_guard
 
-from .environment import child_environ
+from .environment import child_environ, child_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +38,7 @@ def listen_to(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run a command of pip or uv to its end, and give what it says."""
     return subprocess.run(  # noqa: S603 - uv or the pip of this Python
         command,
+        cwd=child_folder(command[0]),
         env=child_environ({}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -72,6 +73,7 @@ def run_command(
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream, interruption() as stopped:
         process = subprocess.Popen(  # noqa: S603 - pip or uv, as a person has agreed to
             command,
+            cwd=child_folder(command[0]),
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from rtx50_autoload.private_files import write_private
+from rtx50_autoload.private_files import read_private, write_private
 
 from .distribution_files import files_of, is_complete
 from .errors import FixError
@@ -45,6 +45,8 @@ Way: TypeAlias = Literal["links", "copies", "pins"]
 _FILE: Final = "kept.json"
 _FREEZE: Final = "freeze.txt"
 _LISTING: Final = "listing.txt"
+#: Bytes; a hundred for each file of an environment.
+_LARGEST: Final = 2**30
 #: The folder of the kept files, beside the story.
 FILES: Final = "files"
 #: What stays free beside copies.
@@ -193,15 +195,15 @@ def load(folder: Path) -> SavedState:
 
     """
     try:
-        document = json.loads((folder / _FILE).read_text(encoding="ascii"))
+        document = json.loads(read_private(folder / _FILE, _LARGEST))
         return SavedState(
             folder,
             document["way"],
-            (folder / _FREEZE).read_text(encoding="utf-8"),
+            read_private(folder / _FREEZE, _LARGEST).decode(),
             document["installed"],
             tuple(_kept(each) for each in document["kept"]),
             tuple(document["touched"]),
-            {json.loads(line) for line in (folder / _LISTING).read_text(encoding="utf-8").splitlines()},
+            {json.loads(line) for line in read_private(folder / _LISTING, _LARGEST).splitlines()},
         )
     except OSError as error:
         raise FixError(f"{error.filename or folder} cannot be read: {error.strerror}") from error

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.evidence.installed import normalised
 
-from .environment import child_environ
+from .environment import child_environ, child_folder
 from .errors import FixError
 
 if TYPE_CHECKING:
@@ -232,6 +232,7 @@ def _run(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Compl
     try:
         return subprocess.run(  # noqa: S603 - pip or uv, and what a plan of ours tells them
             command,
+            cwd=child_folder(command[0]),
             env=child_environ(environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from rtx50_autoload.private_files import FOLDER, make_folder
+
 from .errors import BusyError, FixError
 
 if TYPE_CHECKING:
@@ -44,9 +46,9 @@ def _user_folder() -> Path:
     except ImportError:
         # The way back has to be found without any other package.
         base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
-        return Path(base or "~/.local/state").expanduser() / "rtx50-autoload"
+        return Path(base or "~/.local/state").expanduser() / FOLDER
     try:
-        return platformdirs.user_state_path("rtx50-autoload", appauthor=False)
+        return platformdirs.user_state_path(FOLDER, appauthor=False)
     except RuntimeError as error:
         raise FixError("this user has no home folder; set HOME, or XDG_STATE_HOME on Linux") from error
 
@@ -112,9 +114,7 @@ def _lock(environment: Environment) -> BaseFileLock:
 
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in (folder.parent, folder):
-            each.chmod(0o700)
+        make_folder(folder)
     except OSError as error:
         raise _unusable(folder, error) from error
 

@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rtx50_autoload.own_python import own_command
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -90,7 +92,7 @@ def _left(environment: Environment, goals: Sequence[Goal]) -> str | None:
 
 def _ask(environment: Environment, arguments: list[str]) -> dict[str, Any] | None:
     done = subprocess.run(  # noqa: S603 - this program
-        [str(environment.executable), "-m", "rtx50_autoload", *arguments],
+        own_command(*arguments, python=environment.executable),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 from mcp.server.mcpserver.exceptions import ToolError
 
-from rtx50_autoload.mcp_server.worker import COMMAND
+from rtx50_autoload.mcp_server.worker import PROGRAM
+from rtx50_autoload.own_python import python_command
 
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, ByteSendStream, Process
@@ -32,8 +32,7 @@ async def ask(tool: str, **arguments: object) -> dict[str, Any]:
 
     """
     process = await anyio.open_process(
-        # Where this process looks for packages, the other one does.
-        [sys.executable, *COMMAND, *sys.path],
+        python_command(PROGRAM),
         stderr=None,
         # Ctrl+C ends us; it then finds out by itself, and has nothing to clean up twice.
         start_new_session=True,

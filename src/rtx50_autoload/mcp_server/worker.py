@@ -15,11 +15,10 @@ import threading
 import traceback
 from typing import Any
 
-__all__ = ["COMMAND", "main"]
+__all__ = ["PROGRAM", "main"]
 
-#: The arguments of Python that start it; those behind them are where it looks for packages. Not `-m`: that would look
-#: in the working directory first, which is the assistant's and may hold anything.
-COMMAND = ("-c", "import sys; sys.path[:] = sys.argv[1:]; from rtx50_autoload.mcp_server.worker import main; main()")
+#: What starts it; the working directory is the assistant's and may hold anything.
+PROGRAM = "from rtx50_autoload.mcp_server.worker import main; main()"
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from rtx50_autoload.diagnosis.incident_files import folder as incidents_folder
 from rtx50_autoload.errors import RTX50Error
+from rtx50_autoload.private_files import make_folder
 
 from .asking import ask
 from .assistant_errors import AssistantError
@@ -194,7 +195,7 @@ def _alone() -> Iterator[None]:
     """
     try:
         folder = incidents_folder().parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         lock = FileLock(folder / "consultation.lock", timeout=0, mode=0o600)
         lock.acquire()
     except Timeout:

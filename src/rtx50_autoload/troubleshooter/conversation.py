@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from rich.console import Console
 from rich.text import Text
 
 from rtx50_autoload.errors import SettingsFileError
+from rtx50_autoload.safe_console import SafeConsole
 from rtx50_autoload.user_folders import NoHomeError
 
 from . import person
@@ -153,7 +153,7 @@ class _Teller:
     """Tells the person on stderr how it goes: in one line that changes at a terminal, else in a few lines."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._console = SafeConsole(stderr=True)
         self._status = self._console.status("")
         self._title = ""
         self._told = 0.0

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.diagnosis.incident_files import folder as incidents_folder
-from rtx50_autoload.private_files import write_private
+from rtx50_autoload.private_files import check_folder, make_folder, read_private, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +64,7 @@ def keep_answer(answer: KeptAnswer) -> None:
 
     """
     folder = answers_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     write_private(folder / f"{answer.incident}.json", json.dumps(asdict(answer), indent=2) + "\n")
     files = sorted(_files(), key=lambda file: file.stat().st_mtime)
     for file in files[: max(0, len(files) - _MOST)]:
@@ -75,9 +75,10 @@ def kept_answer(incident: str) -> KeptAnswer | None:
     """Read what was answered about an incident; None where there is nothing, or nothing that can be read."""
     try:
         file = answers_folder() / f"{incident}.json"
-        if not _FILE.fullmatch(file.name) or file.is_symlink() or file.stat().st_size > _LARGEST_FILE:
+        if not _FILE.fullmatch(file.name):
             return None
-        content = json.loads(file.read_bytes())
+        check_folder(file.parent)
+        content = json.loads(read_private(file, _LARGEST_FILE))
         kept = KeptAnswer(**{**content, "scripts": tuple(content["scripts"])})
         datetime.fromisoformat(kept.asked)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.knowledge import within
+from rtx50_autoload.search_path import find_program, path_folders, why_not_started
 
 from .assistants import Found
 
@@ -46,7 +47,7 @@ def search_folders(knowledge: Knowledge, environ: Mapping[str, str]) -> list[str
 
     The current folder is none of them, however PATH names it: what lies there may have come with a project.
     """
-    named = [entry.strip('"') for entry in environ.get("PATH", "").split(os.pathsep)]
+    named = path_folders(environ)
     for place in knowledge.places["windows" if _WINDOWS else "posix"]:
         named += sorted(glob.glob(expand(place, environ)), reverse=True)  # noqa: PTH207 - a text, which may be empty
     current = _current_folder()
@@ -78,6 +79,11 @@ def _find(program: Program, folders: Sequence[str], environ: Mapping[str, str]) 
                 reason = f"What has the name of {program.title} is {what}."
                 faults.append(Found(program, str(path), ready=False, reason=reason, next="Remove or rename it."))
                 continue
+            if planted := why_not_started(str(path)):
+                reason = f"{program.title} is not started from here: {planted}."
+                advice = "Install it in a folder of your own, or have that folder closed to others."
+                faults.append(Found(program, str(path), ready=False, reason=reason, next=advice))
+                continue
             return _describe(program, path, folders, environ)
     return faults[0] if faults else None
 
@@ -90,7 +96,7 @@ def _describe(program: Program, path: Path, folders: Sequence[str], environ: Map
     version = _version(program, target)
     command: tuple[str, ...] = (str(target if path.suffix.lower() == ".cmd" else path),)
     is_script = target.suffix.lower() in _SCRIPTS
-    node = _which("node", (str(path.parent), *folders)) if is_script else None
+    node = find_program("node", (str(path.parent), *folders), ".exe" if _WINDOWS else "") if is_script else None
     if _WINDOWS and node is not None:
         command = (node, *command)
     ready: bool | None
@@ -155,12 +161,6 @@ def _shim_target(path: Path) -> Path | None:
     # What it asks for before is node.exe, which may lie beside it.
     target = path.parent.joinpath(*named[-1].split("\\")).resolve() if named else None
     return target if target is not None and target.is_file() else None
-
-
-def _which(name: str, folders: Sequence[str]) -> str | None:
-    suffix = ".exe" if _WINDOWS else ""
-    paths = (os.path.join(folder, name + suffix) for folder in folders)  # noqa: PTH118 - texts, of which many are tried
-    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)  # noqa: PTH113
 
 
 def _exists(file: str, environ: Mapping[str, str]) -> bool:

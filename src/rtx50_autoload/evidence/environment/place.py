@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import site
 import subprocess
 import sys
@@ -11,6 +10,8 @@ import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rtx50_autoload.search_path import find_program, path_folders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,11 +100,9 @@ class Place:
             return None
 
     def find_program(self, name: str) -> Path | None:
-        """Find a program as a shell would, but never in the current folder."""
-        absolute = [folder for folder in self.environ.get("PATH", "").split(os.pathsep) if Path(folder).is_absolute()]
-        # Without a folder `which` would fall back to this process's own PATH.
-        found = shutil.which(name, path=os.pathsep.join(absolute) or os.devnull)
-        return Path(found) if found and Path(found).is_absolute() else None
+        """Find a program as a shell would, but never one that somebody else could have put there."""
+        found = find_program(name, path_folders(self.environ))
+        return Path(found) if found else None
 
     def run(self, program: Path, *arguments: str) -> str | None:
         """Give what a program prints; None where it does not start, or takes longer than the time limit."""

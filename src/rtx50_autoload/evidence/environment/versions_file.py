@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtx50_autoload.evidence.environment.versions_schema import FactsFileError, check, dated
 from rtx50_autoload.knowledge import read_tables
+from rtx50_autoload.private_files import check_folder, read_private
 from rtx50_autoload.user_folders import NoHomeError, user_folder
 
 if sys.version_info >= (3, 11):
@@ -47,11 +48,13 @@ def in_use() -> InUse:
     """Give the newer one of the two; a kept file that cannot be used is passed over."""
     own = read_tables(__package__, "versions.toml")
     try:
-        kept = parse(read_text(kept_file()))
+        file = kept_file()
+        check_folder(file.parent)
+        kept = parse(_plain(read_private(file, _MOST_BYTES)))
         return InUse(kept if dated(kept) > dated(own) else own, None)
     except (FileNotFoundError, NoHomeError):
         return InUse(own, None)
-    except (OSError, FactsFileError) as error:
+    except (OSError, ValueError, FactsFileError) as error:
         return InUse(own, f"the kept facts are not used: {error}")
 
 
@@ -67,6 +70,10 @@ def read_text(file: Path) -> str:
         content = stream.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise FactsFileError(f"it is larger than {_MOST_BYTES:,} bytes")
+    return _plain(content)
+
+
+def _plain(content: bytes) -> str:
     try:
         return content.decode("ascii")
     except UnicodeDecodeError:

@@ -71,9 +71,10 @@ _PYTHON: Final = _text("a Python such as 3.12 or 3.13t", r"3\.\d{1,2}t?")
 _MAJOR: Final = _number("a number such as 12", 1, 99)
 _BRANCH: Final = _number("a driver branch such as 570", 300, 2000)
 _BYTES: Final = _number("a number of bytes", 1, 10**12)
+#: What an index gives is run: a file of facts does not choose whose.
 _URL: Final = _text(
-    "an address such as https://download.pytorch.org/whl/cu128",
-    r"https://[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::\d{1,5})?(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,63}){0,8}/?",
+    "an address of PyTorch's own such as https://download.pytorch.org/whl/cu128",
+    r"https://download\.pytorch\.org(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,63}){1,8}/?",
 )
 _PYPI: Final = _Form(
     "a table of platforms, each with a variant or cpu",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from rtx50_autoload.errors import RTX50Error, UsageError
 from rtx50_autoload.interruption import interruption
 from rtx50_autoload.process_groups import end_gently
+from rtx50_autoload.search_path import absolute_path, find_program
 from rtx50_autoload.troubleshooter.redaction import redact
 
 from .store import ScriptStoreError, open_private
@@ -67,12 +67,12 @@ def command(saved: SavedScript) -> list[str]:
 
     """
     if saved.script.language == "bash":
-        program = shutil.which("bash")
+        program = find_program("bash")
         if program:
             # The text that was shown, not the file, which may be changed meanwhile.
             return [program, "--norc", "--noprofile", "-eu", "-o", "pipefail", "-c", saved.script.text, str(saved.path)]
     elif saved.script.language == "powershell":
-        program = shutil.which("pwsh") or shutil.which("powershell")
+        program = find_program("pwsh") or find_program("powershell")
         if program:
             path = str(saved.path).replace("'", "''")
             stop = "$ErrorActionPreference = 'Stop'; $PSNativeCommandUseErrorActionPreference = $true"
@@ -190,7 +190,7 @@ def _read(process: subprocess.Popen[str], log: _Log, show: Callable[[str], None]
 def _environment() -> dict[str, str]:
     """Give this process's environment, in which `python` and `pip` are those of this Python."""
     folder = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])}
+    environment = {**os.environ, "PATH": os.pathsep.join([folder, absolute_path(os.environ) or os.defpath])}
     if sys.prefix != sys.base_prefix:
         environment["VIRTUAL_ENV"] = sys.prefix
     # A file or function that bash would run first.

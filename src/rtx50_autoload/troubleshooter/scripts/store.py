@@ -11,13 +11,13 @@ import json
 import os
 import re
 import secrets
-import stat
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload import __version__
 from rtx50_autoload.errors import RTX50Error, UsageError
+from rtx50_autoload.private_files import check_folder, make_folder, read_private
 from rtx50_autoload.user_folders import NoHomeError, user_folder
 
 from .extract import LANGUAGES, Script
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 _ID: Final = re.compile(r"[0-9a-f]{8}")
+#: Bytes; no answer has as many.
+_LARGEST: Final = 2**24
 # A name with a line's end in it would not stay in its comment, and the rest of it would be a command.
 _NOT_FOR_A_COMMENT: Final = re.compile(r"[^\w .:/@+-]", re.ASCII)
 
@@ -141,10 +143,11 @@ def load(id_: str) -> SavedScript:
     if not _ID.fullmatch(id_) or not (folder / f"{id_}.json").exists():
         raise NoSuchScriptError(f"there is no script {id_!r}; `rtx50-autoload scripts list` lists all")
     try:
-        record = json.loads(_read(folder / f"{id_}.json"))
+        check_folder(folder)
+        record = json.loads(read_private(folder / f"{id_}.json", _LARGEST))
         language = LANGUAGES[record["language"]]
         path = folder / f"{id_}{language.extension}"
-        content = _read(path)
+        content = read_private(path, _LARGEST)
         return SavedScript(
             id_,
             Script(language.id, content.decode("utf-8", "replace")),
@@ -199,16 +202,11 @@ def _with_header(script: Script, lines: list[str]) -> str:
 def _own_folder() -> Path:
     folder = scripts_folder()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-        if stat.S_ISDIR(status.st_mode) and os.name == "posix":
-            # Only its owner can.
-            folder.chmod(0o700)
+        make_folder(folder)
     except OSError as error:
-        raise ScriptStoreError(f"{folder} cannot be made or is not yours: {error.strerror}") from error
-    if not stat.S_ISDIR(status.st_mode):
-        raise ScriptStoreError(f"{folder} is not a folder, but a link to somewhere else")
+        raise ScriptStoreError(
+            f"{error.filename or folder} cannot be made or is not yours: {error.strerror}"
+        ) from error
     return folder
 
 
@@ -225,10 +223,3 @@ def _write(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise ScriptStoreError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _read(path: Path) -> bytes:
-    """Read a file, and not what a link in its place points to."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as stream:
-        return stream.read()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Final
+
+from rtx50_autoload.search_path import find_program
 
 from .danger import Finding
 
@@ -41,7 +42,7 @@ def syntax_errors(script: Script) -> tuple[str, tuple[str, ...]] | None:
 
 def shellcheck(script: Script) -> tuple[Finding, ...] | None:
     """Give what shellcheck notes; None where it is not installed, does not answer, or does not know the language."""
-    program = shutil.which("shellcheck")
+    program = find_program("shellcheck")
     if program is None or script.language != "bash":
         return None
     result = _run([program, "--norc", "--shell=bash", "--severity=warning", "--format=json1", "-"], script.text)
@@ -57,7 +58,7 @@ def shellcheck(script: Script) -> tuple[Finding, ...] | None:
 
 def _bash(text: str) -> tuple[str, tuple[str, ...]] | None:
     # On Windows `bash` may be the one of WSL, which starts a whole system.
-    program = shutil.which("bash") if os.name == "posix" else None
+    program = find_program("bash") if os.name == "posix" else None
     result = _run([program, "--norc", "--noprofile", "-n"], text) if program else None
     if result is None:
         return None
@@ -68,7 +69,7 @@ def _bash(text: str) -> tuple[str, tuple[str, ...]] | None:
 
 
 def _powershell(text: str) -> tuple[str, tuple[str, ...]] | None:
-    program = shutil.which("pwsh") or shutil.which("powershell")
+    program = find_program("pwsh") or find_program("powershell")
     if program is None:
         return None
     result = _run([program, "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", _POWERSHELL_PARSER], text)
