@@ -11,7 +11,7 @@ from rtx50_autoload.settings import ENVIRONMENT_FILE
 
 from .byte_code import foreign_byte_code
 from .installations import installations
-from .startup import STARTUP_MODULE, import_folders, site_folders
+from .startup import SECOND_DOOR, STARTUP_MODULE, import_folders, site_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,9 +23,9 @@ __all__ = ["Difference", "verify"]
 
 _PACKAGE: Final = "rtx50_autoload"
 #: A line of a start-up file that Python runs, with a name of ours in it.
-_RUNS_US: Final = re.compile(rf"^(?:import[ \t].*\b(?:{_PACKAGE}|{STARTUP_MODULE})\b)", re.MULTILINE)
+_RUNS_US: Final = re.compile(rf"^(?:import[ \t].*\b(?:{_PACKAGE}|{STARTUP_MODULE}|{SECOND_DOOR})\b)", re.MULTILINE)
 #: The same in a `.start` file (PEP 829), where every line is run.
-_STARTS_US: Final = re.compile(rf"^\s*(?:{_PACKAGE}|{STARTUP_MODULE})\b", re.MULTILINE)
+_STARTS_US: Final = re.compile(rf"^\s*(?:{_PACKAGE}|{STARTUP_MODULE}|{SECOND_DOOR})\b", re.MULTILINE)
 
 State: TypeAlias = Literal["missing", "changed", "added", "not recorded", "unreadable", "byte code"]
 
@@ -129,7 +129,7 @@ def _beside(installed: Sequence[Installation]) -> Iterator[Difference]:
         if not folder.is_dir() or any(folder.is_relative_to(tree) for tree in trees):
             continue
         for path in sorted(folder.iterdir()):
-            if path not in known and path.name.partition(".")[0] in (_PACKAGE, STARTUP_MODULE):
+            if path not in known and path.name.partition(".")[0] in (_PACKAGE, STARTUP_MODULE, SECOND_DOOR):
                 known.add(path)
                 yield Difference(path, "added", "it has a name of ours, and no RECORD names it")
     for folder in dict.fromkeys(folder.resolve() for folder in site_folders()):

@@ -16,10 +16,19 @@ if TYPE_CHECKING:
 
     from .installations import Installation, RecordedFile
 
-__all__ = ["STARTUP_MODULE", "StartupFile", "import_folders", "second_door_present", "site_folders", "startup_files"]
+__all__ = [
+    "SECOND_DOOR",
+    "STARTUP_MODULE",
+    "StartupFile",
+    "import_folders",
+    "second_door_present",
+    "site_folders",
+    "startup_files",
+]
 
-#: The module that the start-up file names.
+#: The module that the start-up file names, and the one that torch is told of.
 STARTUP_MODULE: Final = "_rtx50_autoload_importlib_bootstrap"
+SECOND_DOOR: Final = "rtx50_autoload_second_door"
 _NAMES = ("rtx50_autoload.pth", f"{STARTUP_MODULE}.py")
 
 
