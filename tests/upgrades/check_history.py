@@ -75,6 +75,7 @@ def main() -> int:
                     for problem in problems(venv, gone=name == "uninstall"):
                         wrong += 1
                         print(f"{commit[:7]} {tool} {name}: {problem}", flush=True)
+            print(f"{number + 1} of {len(chosen)}: {commit[:7]}, {steps} steps, {wrong} problems", flush=True)
     print(f"{len(chosen)} wheels of earlier commits, {steps} steps, {wrong} problems")
     return 1 if wrong else 0
 

@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("wheel", type=Path)
     parser.add_argument("old", type=Path)
     parser.add_argument("--tool", choices=["pip", "uv"], action="append")
+    parser.add_argument("--action", choices=["uninstall", "upgrade", "install"], action="append")
     parser.add_argument("--every", type=int, default=1, help="kill at each n-th change only")
     options = parser.parse_args()
     wrong = 0
@@ -40,7 +41,7 @@ def main() -> int:
             base = rig.create_venv(Path(folder) / f"{tool}-base", pip=True)
             rig.install_fake_torch(base)
             rig.uv_pip("install", base, options.wheel, "pip")
-            for action in ("uninstall", "upgrade", "install"):
+            for action in options.action or ["uninstall", "upgrade", "install"]:
                 wrong += kill_everywhere(tool, action, base, options)
     return 1 if wrong else 0
 
