@@ -72,7 +72,7 @@ def main() -> int:
                 for name, do in every_step(venv, tool, wheel, options.wheel):
                     do()
                     steps += 1
-                    for problem in problems(venv, gone=name == "uninstall"):
+                    for problem in problems(venv, name):
                         wrong += 1
                         print(f"{commit[:7]} {tool} {name}: {problem}", flush=True)
             print(f"{number + 1} of {len(chosen)}: {commit[:7]}, {steps} steps, {wrong} problems", flush=True)
@@ -133,15 +133,17 @@ def pip(venv: rig.Venv, *arguments: str) -> None:
     rig.tool([sys.executable, "-m", "pip", "--python", str(venv.python), *arguments[:1], "-q", *arguments[1:]])
 
 
-def problems(venv: rig.Venv, *, gone: bool):
+def problems(venv: rig.Venv, step: str):
     """Say what is not as it has to be."""
     start = venv.run("-c", "pass")
     if start.returncode or start.stdout or start.stderr:
         yield rig.describe(start)
-    if gone:
+    if step == "uninstall":
         left = [path for path in venv.site_packages.rglob("*") if "rtx50" in path.name.replace("-", "_")]
         # uv leaves the byte code of every package's top-level modules; Python does not run it without the source.
         yield from (f"left behind: {path}" for path in left if path.suffix != ".pyc")
+    if not step.startswith("upgrade"):
+        # What an earlier version tells whom was its own affair.
         torch = venv.run("-c", "import torch")
         if torch.returncode or torch.stderr:
             yield rig.describe(torch)
