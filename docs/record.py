@@ -62,6 +62,7 @@ def main() -> None:
     records = {
         "status.txt": terminal(venv, "status"),
         "status-simulated.txt": terminal(venv, "status", **SIMULATED),
+        "status-verify.txt": terminal(venv, "status", "--verify"),
         "status.json": as_json(venv, "status", **SIMULATED),
         "doctor.txt": terminal(venv, "doctor", **SIMULATED),
         "scan.txt": terminal(venv, "scan", "xformers", "--device", "12.0"),

@@ -176,11 +176,11 @@ def uv_pip(verb: str, venv: Venv, *args: str | Path) -> str:
     return uv("pip", verb, "--python", venv.python, *args)
 
 
-def tool(command: list[str]) -> str:
+def tool(command: list[str], cwd: Path = ROOT) -> str:
     """Run a tool that has to succeed, in our own environment without what Python reads there."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "RTX50_", "COV"))}
     env.pop("VIRTUAL_ENV", None)
-    result = subprocess.run(command, env=env, check=False, capture_output=True, text=True, cwd=ROOT)
+    result = subprocess.run(command, env=env, check=False, capture_output=True, text=True, cwd=cwd)
     assert result.returncode == 0, describe(result)
     return result.stdout
 

@@ -87,14 +87,14 @@ def test_the_wheel_holds_both_files_once_at_its_root(wheel: Path):
     assert [name for name in names if rig.HOOK in name] == [f"{rig.HOOK}.py"]
 
 
-def test_the_entry_point_names_the_start_up_module(installed: rig.Venv):
+def test_the_entry_point_names_the_module_that_is_removed_last(installed: rig.Venv):
     result = installed.run_code("""
         from importlib.metadata import entry_points
         (entry,) = entry_points(group="torch.backends")
         print(entry.name, entry.value)
         entry.load()
     """)
-    assert result.stdout == f"rtx50_autoload {rig.HOOK}:torch_backend\n"
+    assert result.stdout == "rtx50_autoload rtx50_autoload_second_door:torch_backend\n"
 
 
 @pytest.mark.parametrize("options", [(), ("-I",), ("-E",), ("-s",), ("-u",), ("-O",)], ids=str)

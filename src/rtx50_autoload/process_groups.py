@@ -90,7 +90,7 @@ def start_guard(group: int) -> subprocess.Popen[bytes] | None:
             ["/bin/sh", "-c", _GUARD, "guard", str(group)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     return None

@@ -12,6 +12,7 @@ from . import settings as settings_module
 from .activation import current
 from .autoloader import Autoloader
 from .errors import NoSuchDeviceError
+from .evidence.installations import installations
 from .evidence.startup import second_door_present, startup_files
 from .masquerading.adjustments import ADJUSTMENTS
 from .masquerading.profiles import load_profiles
@@ -61,10 +62,10 @@ def status() -> dict[str, Any]:
     Before torch has been imported it says what would happen at the import. CUDA is never initialised for it.
 
     Returns:
-        a mapping with the keys `active`, `reason`, `door`, `mode`, `prefix`, `startup_files`, `devices`,
-        `device_reason`, `callers`, `adjustments`, `stand_ins`, `patches`, `error_hooks`, `problems`, `failed_imports`,
-        `faults` and `settings`. A capability is a list ``[major, minor]``; `reported` of a caller is None where it is
-        told the truth.
+        a mapping with the keys `active`, `reason`, `door`, `mode`, `prefix`, `installations`,
+        `startup_files`, `devices`, `device_reason`, `callers`, `adjustments`, `stand_ins`, `patches`, `error_hooks`,
+        `problems`, `failed_imports`, `faults` and `settings`. The first of the installations is the one in use. A
+        capability is a list ``[major, minor]``; `reported` of a caller is None where it is told the truth.
 
     """
     loader = current()
@@ -74,15 +75,24 @@ def status() -> dict[str, Any]:
     door = _door()
     off = _why_off(loader, door)
     survey = loader.survey
+    installed = installations()
     return {
         "active": off is None,
         "reason": off or _what_happens(loader),
         "door": door,
         "mode": loader.settings.mode,
         "prefix": sys.prefix,
+        "installations": [
+            {
+                "path": str(each.info),
+                "version": each.version,
+                "editable": None if each.source is None else str(each.source),
+            }
+            for each in installed
+        ],
         "startup_files": [
             {"path": str(file.path), "present": file.present, "matches_record": file.matches_record}
-            for file in startup_files()
+            for file in startup_files(installed)
         ],
         "devices": [device.as_json() for device in survey.devices],
         "device_reason": survey.reason,

@@ -125,6 +125,10 @@ def _show_files(console: Console, state: dict[str, Any]) -> None:
     for file in state["startup_files"]:
         verdict = "missing" if not file["present"] else "as installed" if file["matches_record"] else "changed"
         console.print(Text(f"  {file['path']}: {verdict}", "" if file["matches_record"] else "red"))
+    first, *others = state["installations"] or [None]
+    for other in others:
+        twice = f"{first['version']} in {first['path']} is used, {other['version']} in {other['path']} is not."
+        console.print(Text(f"Installed twice: {twice}", "yellow"))
 
 
 def _capability(value: _Value) -> str:

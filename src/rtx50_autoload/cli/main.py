@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     status = commands.add_parser("status", help="what is on here, who is told what, and why")
+    status.add_argument(
+        "--verify", action="store_true", help="instead, compare every file of this package with what was installed"
+    )
     status.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     status.set_defaults(run=_status)
 
@@ -101,7 +104,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from rtx50_autoload.state import status  # noqa: PLC0415 - a command imports what it needs
+    if options.verify:
+        from .verify import run_verify  # noqa: PLC0415 - a command imports what it needs
+
+        return run_verify(as_json=options.json)
+    from rtx50_autoload.state import status  # noqa: PLC0415
 
     return _show(status(), "show_status", as_json=options.json)
 

@@ -13,7 +13,7 @@ import importlib_metadata
 import _rtx50_autoload_importlib_bootstrap as hook
 from rtx50_autoload import settings, settings_file
 from rtx50_autoload.errors import UsageError
-from rtx50_autoload.evidence.startup import DISTRIBUTION
+from rtx50_autoload.evidence.installations import DISTRIBUTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

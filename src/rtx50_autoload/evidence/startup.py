@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import hashlib
 import site
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from .installations import installations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-__all__ = ["DISTRIBUTION", "StartupFile", "second_door_present", "startup_files"]
+    from .installations import Installation, RecordedFile
 
-DISTRIBUTION = "rtx50-autoload"
-_NAMES = ("rtx50_autoload.pth", "_rtx50_autoload_importlib_bootstrap.py")
+__all__ = [
+    "SECOND_DOOR",
+    "STARTUP_MODULE",
+    "StartupFile",
+    "import_folders",
+    "second_door_present",
+    "site_folders",
+    "startup_files",
+]
+
+#: The module that the start-up file names, and the one that torch is told of.
+STARTUP_MODULE: Final = "_rtx50_autoload_importlib_bootstrap"
+SECOND_DOOR: Final = "rtx50_autoload_second_door"
+_NAMES = ("rtx50_autoload.pth", f"{STARTUP_MODULE}.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +37,7 @@ class StartupFile:
     """One of the two files that run at interpreter start.
 
     Attributes:
-        matches_record: its SHA-256 is the one in the distribution's RECORD; False where no RECORD names it.
+        matches_record: its SHA-256 is the one in the RECORD that names it; False where none does.
 
     """
 
@@ -36,15 +46,36 @@ class StartupFile:
     matches_record: bool
 
 
-def startup_files() -> list[StartupFile]:
-    """Give both files where the distribution put them, and every further copy that Python would find."""
-    recorded = dict(_recorded())
-    places = {Path(path).resolve() for path in (*_site_directories(), *sys.path) if path}
-    found = {place / name for place in places for name in _NAMES if (place / name).is_file()}
+def startup_files(installed: Sequence[Installation] | None = None) -> list[StartupFile]:
+    """Give both files where each installation put them, and every further copy that Python would find.
+
+    The one in the source tree of an editable install is none: the installed copy comes before it.
+    """
+    installed = installations() if installed is None else installed
+    recorded = {
+        file.path: file
+        for installation in installed
+        for file in installation.recorded or ()
+        if file.path.name in _NAMES
+    }
+    trees = [installation.source.resolve() for installation in installed if installation.source]
+    found = {
+        place / name
+        for place in import_folders()
+        for name in _NAMES
+        if (place / name).is_file() and not any(place.is_relative_to(tree) for tree in trees)
+    }
     return [
-        StartupFile(path, present=path.is_file(), matches_record=path.is_file() and _sha256(path) == recorded.get(path))
+        StartupFile(path, present=path.is_file(), matches_record=path in recorded and _matches(recorded[path]))
         for path in sorted({*recorded, *found})
     ]
+
+
+def _matches(file: RecordedFile) -> bool:
+    try:
+        return file.is_as_recorded()
+    except OSError:
+        return False
 
 
 def second_door_present() -> bool:
@@ -52,24 +83,12 @@ def second_door_present() -> bool:
     return any(entry.name == "rtx50_autoload" for entry in metadata.entry_points(group="torch.backends"))
 
 
-def _site_directories() -> list[str]:
+def import_folders() -> list[Path]:
+    """Give the folders where Python looks for start-up files or modules, each once."""
+    return list(dict.fromkeys(Path(path).resolve() for path in (*map(str, site_folders()), *sys.path) if path))
+
+
+def site_folders() -> list[Path]:
+    """Give the folders whose start-up files Python runs."""
     user = site.getusersitepackages() if site.ENABLE_USER_SITE else None
-    return [*site.getsitepackages(), *([user] if user else [])]
-
-
-def _recorded() -> Iterator[tuple[Path, str]]:
-    """Read RECORD itself: `Distribution.files` leaves out what is missing, which is what has to be found."""
-    try:
-        distribution = metadata.distribution(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return
-    with suppress(ValueError, csv.Error):  # damaged: not UTF-8, or no table
-        for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
-            if row and row[0] in _NAMES:
-                digest = row[1] if len(row) > 1 else ""
-                yield Path(str(distribution.locate_file(row[0]))).resolve(), digest.removeprefix("sha256=")
-
-
-def _sha256(path: Path) -> str:
-    # As RECORD writes it (PEP 376): URL-safe base64 without padding.
-    return base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
+    return [Path(path) for path in (*site.getsitepackages(), *([user] if user else []))]

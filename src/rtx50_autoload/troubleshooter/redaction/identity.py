@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import re
 import socket
@@ -48,12 +47,10 @@ class Identity:
 @cache
 def this_machine() -> Identity:
     """Ask the operating system and the environment for the names of this machine and of who runs this process."""
-    users = {os.environ.get(name, "") for name in ("USER", "USERNAME", "LOGNAME", "SUDO_USER")}
+    users = {os.environ.get(name, "") for name in ("USER", "USERNAME", "LOGNAME", "LNAME", "SUDO_USER")}
     hosts = {os.environ.get(name, "") for name in ("HOSTNAME", "HOST", "COMPUTERNAME")}
     homes = {os.environ.get(name, "") for name in ("HOME", "USERPROFILE")}
     # No such user in a container, no name at all, no `pwd` on Windows.
-    with contextlib.suppress(OSError, KeyError, ImportError):
-        users.add(getpass.getuser())
     with contextlib.suppress(KeyError, ImportError):
         import pwd  # noqa: PLC0415 - not on Windows
 
