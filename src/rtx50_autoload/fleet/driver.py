@@ -21,6 +21,8 @@ COMMAND: Final = ("-c", "import sys; sys.path[:] = sys.argv[1:]; from rtx50_auto
 
 #: How long it may take until a cluster has noticed that the node of a broken worker is gone, in seconds.
 _NOTICED: Final = 5.0
+#: How often the nodes are looked at while nothing comes, in seconds.
+_LOOK: Final = 1.0
 
 
 def main() -> None:
@@ -85,11 +87,17 @@ class _Cluster:
         broken: dict[str, tuple[str, str]] = {}
         waiting = list(tasks)
         while waiting and (left := deadline - time.monotonic()) > 0:
-            done, waiting = self._ray.wait(waiting, num_returns=1, timeout=left)
+            done, waiting = self._ray.wait(waiting, num_returns=1, timeout=min(left, _LOOK))
             for task in done:
                 problem = self._tell_answer(task, tasks[task], deadline)
                 if problem is not None:
                     broken[tasks[task]] = problem
+            if not done:
+                # A task may go on waiting for its node long after the cluster has noticed that the node is gone.
+                alive = self._alive()
+                for task in [task for task in waiting if tasks[task] not in alive]:
+                    waiting.remove(task)
+                    self._tell("silent", id=tasks[task], alive=False)
         for task in waiting:
             self._ray.cancel(task, force=True)
         alive = self._still_alive(set(broken)) if broken or waiting else set()

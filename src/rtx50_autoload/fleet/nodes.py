@@ -232,7 +232,7 @@ def _silent(node: Node, limit: float) -> Examined:
         node,
         State.SILENT,
         f"It gave no answer within {limit:g} seconds.",
-        "It is slow or overloaded, has stopped, or cannot be reached. The examination on it was ended.",
+        "It is slow or overloaded, has stopped, or cannot be reached. It was told to end the examination.",
         f"Look at its load, or give it more time: --node-timeout {2 * limit:g}",
     )
 
