@@ -48,10 +48,10 @@ def show_fleet(fleet: dict[str, Any]) -> None:
         console.print(head)
         console.print(Padding(Text(printable(finding["why"])), (0, 0, 0, 2), expand=False))
     console.print()
+    plural = "" if len(fleet["nodes"]) == 1 else "s"
     examined = sum(node["document"] is not None for node in fleet["nodes"])
-    line = (
-        f"{examined} of {len(fleet['nodes'])} nodes examined. {headline({'findings': [one for one, _ in findings]})}."
-    )
+    found_in_all = headline({"findings": [finding for finding, _ in findings]})
+    line = f"{examined} of {len(fleet['nodes'])} node{plural} examined. {found_in_all}."
     console.print(Text(line, "green" if fleet["ok"] else "bold"))
     steps = [(finding["next"], names) for finding, names in _merged(found, "next") if finding["next"]]
     if steps:
