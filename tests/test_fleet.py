@@ -32,7 +32,14 @@ def document(name="torch", verdict="native", *, findings=(), version="0.1.0", de
 
 
 def answer(content, **others):
-    return {"code": 0, "stdout": json.dumps(content), "stderr": "", "python": "/venv/bin/python", **others}
+    return {
+        "code": 0,
+        "stdout": json.dumps(content),
+        "stderr": "",
+        "python": "/venv/bin/python",
+        "orphaned": False,
+        **others,
+    }
 
 
 def finding(what="torch 2.8.0 cannot run.", severity="error", next_="Install another torch."):
@@ -185,6 +192,11 @@ def test_a_doctor_that_its_own_node_has_ended_gave_no_answer():
     examined = result(ONE, {"event": "answer", "answer": answer(None, code=None)}, 5)
     assert (examined.state, examined.ok) == (State.SILENT, False)
     assert "--node-timeout 10" in examined.finding.next
+
+
+def test_an_answer_from_a_node_without_its_ray_says_that_the_node_died():
+    examined = result(ONE, {"event": "answer", "answer": answer(None, code=None, orphaned=True)}, 5)
+    assert (examined.state, examined.finding.id) == (State.DIED, "node-died")
 
 
 def test_nodes_of_one_name_are_told_apart():

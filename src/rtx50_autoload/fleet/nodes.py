@@ -153,13 +153,7 @@ def result(node: Node, event: Mapping[str, Any], limit: float) -> Examined:
     if event["event"] == "answer":
         return _answered(node, event["answer"], limit)
     if not event["alive"]:
-        return _unexamined(
-            node,
-            State.DIED,
-            "It left the cluster during the examination.",
-            "Ray does not see it any more: its machine, its Ray processes or the network to it went down.",
-            "`ray status` shows whether it is back. On it, the log of Ray says more: /tmp/ray/session_latest/logs.",
-        )
+        return _died(node)
     if event["event"] == "silent":
         return _silent(node, limit)
     return _unexamined(
@@ -203,7 +197,7 @@ def told_apart(nodes: Sequence[Node]) -> list[Node]:
 def _answered(node: Node, answer: Mapping[str, Any], limit: float) -> Examined:
     typist = Typist("posix", Typist("posix", "").quote(answer["python"]))
     if answer["code"] is None:
-        return _silent(node, limit)
+        return _died(node) if answer["orphaned"] else _silent(node, limit)
     if answer["code"] == NOT_INSTALLED:
         return _unexamined(
             node,
@@ -224,6 +218,16 @@ def _answered(node: Node, answer: Mapping[str, Any], limit: float) -> Examined:
         f"doctor did not come to an end on it: exit code {answer['code']}.",
         _sentence(_last_line(answer["stderr"]) or "It said nothing"),
         f"On it: {typist.run_python('-m', 'rtx50_autoload', 'doctor')}",
+    )
+
+
+def _died(node: Node) -> Examined:
+    return _unexamined(
+        node,
+        State.DIED,
+        "It left the cluster during the examination.",
+        "Ray does not see it any more: its machine, its Ray processes or the network to it went down.",
+        "`ray status` shows whether it is back. On it, the log of Ray says more: /tmp/ray/session_latest/logs.",
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +24,8 @@ __all__ = ["NOT_INSTALLED", "run_doctor"]
 NOT_INSTALLED: Final = 86
 #: How much of the end of a child's stderr is told, in characters.
 _TAIL: Final = 2000
+#: How often limits are looked at, in seconds.
+_TICK: Final = 1.0
 _HIDING: Final = "CUDA_VISIBLE_DEVICES"
 
 # Not `-m`: that would look in the working directory first, which may hold anything.
@@ -47,7 +51,8 @@ def run_doctor(arguments: Sequence[str], limit: float) -> dict[str, Any]:
         limit: how long it may take, in seconds.
 
     Returns:
-        `code`, null where the limit ended it; `stdout`; the end of `stderr`; the `python` that ran it. Nothing but
+        `code`, None where it was ended; `stdout`; the end of `stderr`; the `python` that ran it; whether this worker is
+        `orphaned`, as Ray's own process on the node is gone. Nothing but
         what every Python has: who reads it may have another version of the package.
 
     """
@@ -64,18 +69,23 @@ def run_doctor(arguments: Sequence[str], limit: float) -> dict[str, Any]:
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
     guard = start_guard(process.pid)
-    code = None
+    deadline, raylet, code = time.monotonic() + limit, os.getppid(), None
     try:
-        stdout, stderr = process.communicate(timeout=limit)
-        code = process.returncode
-    except subprocess.TimeoutExpired:
-        end_group(process)
-        stdout, stderr = process.communicate()
+        # A worker goes on with its task where Ray's own process on the node, which started it, is gone.
+        while (left := deadline - time.monotonic()) > 0 and os.getppid() == raylet:
+            with suppress(subprocess.TimeoutExpired):
+                stdout, stderr = process.communicate(timeout=min(left, _TICK))
+                code = process.returncode
+                break
+        else:
+            end_group(process)
+            stdout, stderr = process.communicate()
     finally:
         end_group(process)
         if guard is not None:
             release_guard(guard)
-    return {"code": code, "stdout": stdout, "stderr": stderr[-_TAIL:], "python": sys.executable}
+    orphaned = os.getppid() != raylet
+    return {"code": code, "stdout": stdout, "stderr": stderr[-_TAIL:], "python": sys.executable, "orphaned": orphaned}
 
 
 def _environment() -> dict[str, str]:
