@@ -382,6 +382,17 @@ def assistants(session: nox.Session) -> None:
 
 
 @nox.session
+def fleet(session: nox.Session) -> None:
+    """Run `doctor --ray` on real clusters of Ray, several nodes in this machine: nodes that die, stop or are slow.
+
+    Not among the default sessions: each node takes seconds to start, all of it minutes. On Linux. `-- ray==VERSION`
+    takes that one.
+    """
+    session.install(".[fleet]", "pytest>=8", *session.posargs)
+    session.run("python", "-m", "pytest", "-s", "tests/fleet/check_ray.py", env={"PYTHONDONTWRITEBYTECODE": None})
+
+
+@nox.session
 def many(session: nox.Session) -> None:
     """Run real clusters and launchers on this machine: Ray, Dask, joblib, torchrun and Accelerate with eight ranks.
 

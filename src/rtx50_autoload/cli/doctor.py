@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtx50_autoload.cli import fleet
 from rtx50_autoload.cli.device_arguments import add_device_arguments
 from rtx50_autoload.cli.exit_codes import FINDING, OK
 from rtx50_autoload.errors import UsageError
@@ -38,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page for a browser as well")
     parser.add_argument("--no-cache", action="store_true", help="read every file anew and keep nothing")
+    fleet.add_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -48,9 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
         0 where nothing is wrong, 1 where there is an error or a warning.
 
     Raises:
-        UsageError: the file for the page cannot be written.
+        UsageError: the file for the page cannot be written; with ``--ray``, no cluster can be reached.
 
     """
+    if fleet.is_meant(arguments):
+        return fleet.run(arguments)
     # A command imports what it needs: the parser of every other command is built without these.
     from rtx50_autoload.cli.doctor_console import show_examination  # noqa: PLC0415
     from rtx50_autoload.cli.progress import with_progress  # noqa: PLC0415

@@ -15,10 +15,11 @@ from rtx50_autoload.printable import printable
 from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, probe_detail, verdict_word
 from rtx50_autoload.safe_console import SafeConsole
 
-__all__ = ["show_examination"]
+__all__ = ["SEVERITY_STYLES", "numbered", "show_examination"]
 
 _PROBE_STYLES: Final = {"works": "green", "not installed": "dim"}
-_SEVERITY_STYLES: Final = {"error": "bold red", "warning": "bold yellow", "info": "dim"}
+#: How rich shows the severity of a finding.
+SEVERITY_STYLES: Final = {"error": "bold red", "warning": "bold yellow", "info": "dim"}
 
 
 def show_examination(document: dict[str, Any]) -> None:
@@ -40,7 +41,7 @@ def show_examination(document: dict[str, Any]) -> None:
         console.print(_probes(document["probes"]))
     for finding in document["findings"]:
         console.print()
-        severity = Text(f"{finding['severity']}: ", _SEVERITY_STYLES[finding["severity"]])
+        severity = Text(f"{finding['severity']}: ", SEVERITY_STYLES[finding["severity"]])
         console.print(Text.assemble(severity, (printable(finding["what"]), "bold")))
         console.print(Padding(Text(printable(finding["why"])), (0, 0, 0, 2), expand=False))
     console.print()
@@ -48,10 +49,11 @@ def show_examination(document: dict[str, Any]) -> None:
     steps = next_steps(document)
     if steps:
         console.print(Text("Next:", "bold"))
-        console.print(_numbered(steps))
+        console.print(numbered(steps))
 
 
-def _numbered(steps: list[str]) -> Table:
+def numbered(steps: list[str]) -> Table:
+    """Lay out the next steps with their numbers."""
     table = Table.grid(padding=(0, 1))
     for number, step in enumerate(steps, start=1):
         table.add_row(f"{number}.", printable(step))

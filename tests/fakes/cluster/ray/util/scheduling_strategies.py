@@ -1,0 +1,4 @@
+class NodeAffinitySchedulingStrategy:
+    def __init__(self, node_id, soft):
+        self.node_id = node_id
+        self.soft = soft
