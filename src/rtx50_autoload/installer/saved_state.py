@@ -14,7 +14,7 @@ import shutil
 import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from rtx50_autoload.private_files import write_private
 
@@ -194,7 +194,7 @@ def load(folder: Path) -> SavedState:
     """
     try:
         document = json.loads((folder / _FILE).read_text(encoding="ascii"))
-        return SavedState(
+        state = SavedState(
             folder,
             document["way"],
             (folder / _FREEZE).read_text(encoding="utf-8"),
@@ -203,10 +203,31 @@ def load(folder: Path) -> SavedState:
             tuple(document["touched"]),
             {json.loads(line) for line in (folder / _LISTING).read_text(encoding="utf-8").splitlines()},
         )
+        _check(state)
     except OSError as error:
         raise FixError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FixError(f"{folder / _FILE} is damaged; the packages of before are in {folder / _FREEZE}") from error
+    return state
+
+
+def _check(state: SavedState) -> None:
+    """See to it that what was kept can be brought back.
+
+    Raises:
+        ValueError: something in it has another form than `save` gives it.
+
+    """
+    files = [file for each in state.kept for file in each.files or ()]
+    versions = [version for each in state.installed.values() for version in each]
+    texts = (*versions, *state.touched, *(file.path for file in files), *(file.link or "" for file in files))
+    numbers = (number for file in files for number in (file.size, file.changed))
+    if (
+        state.way not in get_args(Way)
+        or not all(isinstance(text, str) for text in texts)
+        or not all(isinstance(number, int) for number in numbers)
+    ):
+        raise ValueError("it holds what was never kept")
 
 
 def listed(environment: Environment) -> Iterator[str]:
