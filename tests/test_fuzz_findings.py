@@ -9,7 +9,8 @@ import pytest
 from fake_binaries import container, elf
 from fake_distributions import install, torch_version
 from fake_machine import Machine
-from rtx50_autoload.errors import SettingsFileError
+from rtx50_autoload.diagnosis.described import read_description
+from rtx50_autoload.errors import SettingsFileError, UsageError
 from rtx50_autoload.evidence.environment import versions_file
 from rtx50_autoload.evidence.environment.versions_schema import FactsFileError
 from rtx50_autoload.evidence.imagecache import ImageCache
@@ -214,3 +215,25 @@ def test_a_damaged_answer_is_none(tmp_path, monkeypatch, changes):
     assert kept_answers.kept_answer("0123456789ab") is not None
     file.write_text(json.dumps({**content, **changes}))
     assert kept_answers.kept_answer("0123456789ab") is None
+
+
+def nested(depth):
+    value = ["12.8"]
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [nested(100_000), 10**5000, "0" * 10**6, ["x" * 10**6] * 10**3, float("inf"), "\ud800"],
+    ids=["nested", "a huge number", "many digits", "long", "infinite", "no UTF-8"],
+)
+def test_a_description_of_any_size_is_read_in_passing(value):
+    situation = read_description(dict.fromkeys(("gpu", "torch", "cuda", "driver", "os", "python", "xformers"), value))
+    assert situation.source == "file"
+
+
+def test_a_capability_too_long_to_be_written_is_none():
+    with pytest.raises(UsageError, match="capability"):
+        read_description({"capability": 10**5000})
