@@ -36,9 +36,21 @@ _BOUNDED = {
     "scripts.unknown": "likewise",
     "diagnosis.case": "what a signature took from a text, of 300 characters at most",
     "diagnosis.conditions": "our own file",
+    "diagnosis.incident": "headlines of 240 characters at most",
+    "evidence.visibility": "it is matched at one place only",
+    "troubleshooter.programs": "names of folders, matched whole",
     "diagnosis.described": "texts of 1,000 characters at most",
 }
-_SKIPPED = ("__main__", "probe_child", "demo_child", "rescue", "masquerading", "mcp_server.server", "mcp_server.ask", "check_child")
+_SKIPPED = (
+    "__main__",
+    "probe_child",
+    "demo_child",
+    "rescue",
+    "masquerading",
+    "mcp_server.server",
+    "mcp_server.ask",
+    "check_child",
+)
 
 
 def patterns() -> dict[tuple[str, int], str]:
@@ -46,7 +58,7 @@ def patterns() -> dict[tuple[str, int], str]:
     found: dict[tuple[str, int], str] = {}
     compile_ = re.compile
 
-    def note(pattern: Any, flags: Any = 0) -> re.Pattern[str]:  # noqa: ANN401 - as `re.compile` has it
+    def note(pattern: Any, flags: Any = 0) -> re.Pattern[str]:
         frame = sys._getframe(1)
         while frame.f_back and frame.f_code.co_name in {"<genexpr>", "<listcomp>", "compiled"}:
             frame = frame.f_back
@@ -78,12 +90,12 @@ def patterns() -> dict[tuple[str, int], str]:
     return found
 
 
-def sample(tokens: Any) -> str:  # noqa: ANN401 - the parser's own types
+def sample(tokens: Any) -> str:
     """Write a text that a part of a pattern is likely to match."""
     return "".join(_one(str(operation), value) for operation, value in tokens)
 
 
-def _one(operation: str, value: Any) -> str:  # noqa: ANN401, PLR0911 - one for each operation
+def _one(operation: str, value: Any) -> str:  # noqa: PLR0911 - one for each operation
     match operation:
         case "LITERAL":
             return chr(value)
@@ -103,7 +115,7 @@ def _one(operation: str, value: Any) -> str:  # noqa: ANN401, PLR0911 - one for 
             return ""
 
 
-def _member(members: Any) -> str:  # noqa: ANN401
+def _member(members: Any) -> str:
     negated = str(members[0][0]) == "NEGATE"
     for character in "a0 A-._/:\\'\"\n@=":
         if any(_holds(str(operation), value, character) for operation, value in members) is not negated:
@@ -111,7 +123,7 @@ def _member(members: Any) -> str:  # noqa: ANN401
     return "\u00e9"
 
 
-def _holds(operation: str, value: Any, character: str) -> bool:  # noqa: ANN401
+def _holds(operation: str, value: Any, character: str) -> bool:
     if operation == "LITERAL":
         return chr(value) == character
     if operation == "RANGE":
@@ -123,7 +135,7 @@ def _holds(operation: str, value: Any, character: str) -> bool:  # noqa: ANN401
     return False
 
 
-def attacks(tokens: Any, before: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401
+def attacks(tokens: Any, before: str = "") -> Iterator[tuple[str, str]]:
     """Give pairs of a beginning and what to repeat behind it."""
     for operation, value in tokens:
         name = str(operation)
