@@ -19,6 +19,7 @@ from rtx50_autoload.evidence.scan import scan_file
 from rtx50_autoload.evidence.torch_build import torch_build
 from rtx50_autoload.evidence.verdict import Target
 from rtx50_autoload.installer import journal, saved_state
+from rtx50_autoload.installer.environment import Environment
 from rtx50_autoload.installer.errors import FixError
 from rtx50_autoload.settings import ENVIRONMENT_FILE, load
 from rtx50_autoload.settings_file import set_value
@@ -237,3 +238,11 @@ def test_a_description_of_any_size_is_read_in_passing(value):
 def test_a_capability_too_long_to_be_written_is_none():
     with pytest.raises(UsageError, match="capability"):
         read_description({"capability": 10**5000})
+
+
+def test_a_distribution_whose_metadata_names_nothing_is_called_as_its_folder(tmp_path):
+    site = tmp_path / "site-packages"
+    (site / "a-1.dist-info").mkdir(parents=True)
+    (site / "a-1.dist-info" / "METADATA").write_text("")
+    (found,) = Environment(tmp_path / "python", tmp_path, (site,), tmp_path).distributions()
+    assert (found.name, found.version) == ("a", "1")
