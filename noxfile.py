@@ -272,6 +272,16 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def patterns(session: nox.Session) -> None:
+    """Measure how the time that each regular expression takes grows with the text that it searches, on a quiet machine.
+
+    Fails where twice the text takes more than three times as long, and the texts may be of any length.
+    """
+    session.install(".")
+    session.run("python", "tests/fuzz/regexes.py", *session.posargs)
+
+
+@nox.session
 def assistants(session: nox.Session) -> None:
     """Ask the real programs of assistants, against servers of the test's own, and see that they cannot act.
 
