@@ -364,6 +364,28 @@ def corpus(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz all that reads bytes or text from outside, guided by the code that the inputs reach.
+
+    `-- --seconds 3600 fatbin redact` takes more time and fewer targets; `-- --help` names them all. What it reaches is
+    kept beside the environment for the next run, and so is what it finds, by which it fails.
+    """
+    session.install(".", "atheris>=2.3")
+    folder = Path(session.create_tmp()).resolve() / "fuzz"
+    session.run("python", "tests/fuzz/run.py", "--folder", str(folder), *session.posargs)
+
+
+@nox.session
+def patterns(session: nox.Session) -> None:
+    """Measure how the time that each regular expression takes grows with the text that it searches, on a quiet machine.
+
+    Fails where twice the text takes more than three times as long, and the texts may be of any length.
+    """
+    session.install(".")
+    session.run("python", "tests/fuzz/regexes.py", *session.posargs)
+
+
+@nox.session
 def assistants(session: nox.Session) -> None:
     """Ask the real programs of assistants, against servers of the test's own, and see that they cannot act.
 

@@ -312,7 +312,7 @@ def _resolve(field: Field, layers: Iterable[_Layer], problems: list[str]) -> tup
                 return field.parse(_text(value)), layer.source
             except ValueError:
                 problems.append(
-                    f"{layer.label(field)} is {value!r}, but allowed are {field.allowed}: "
+                    f"{layer.label(field)} is {_shown(value)}, but allowed are {field.allowed}: "
                     f"the default {field.default!r} holds."
                 )
                 break
@@ -326,6 +326,13 @@ def _text(value: object) -> str:
     if isinstance(value, (str, bool, int, float)):
         return str(value)
     raise ValueError(f"{value!r} is no text, switch, number or array")
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits, though it reads one as 0xfff…
+        return "a number that is too long"
 
 
 def _environment_layer(environ: Mapping[str, str], problems: list[str]) -> _Layer:

@@ -231,5 +231,7 @@ def _write(path: Path, text: str, *, shared: bool) -> None:
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
+    except UnicodeEncodeError as error:
+        raise SettingsFileError(path, "it cannot hold what is no UTF-8") from error
     except OSError as error:
         raise SettingsFileError(path, f"it cannot be written ({error.strerror})") from error

@@ -28,6 +28,9 @@ _ARCH: Final = re.compile(r"\b(?:sm|cc|compute capability|capability)[ _]?\(?(\d
 _NO_GPU: Final = re.compile(
     r"\s*(?:none|no (?:nvidia |cuda )?gpu|(?:without|w/o) gpu|cpu(?:[ -]only)?)\s*", re.IGNORECASE
 )
+#: Characters; what is longer is neither a name nor a version, and the patterns would take time with its square.
+_LONGEST: Final = 1000
+_NO_VERSION: Final = 10**9
 #: The oldest that any CUDA in use knows; what is below is something else, such as the 12 of 12.0 alone.
 _FIRST: Final = (2, 0)
 _IN_PARENTHESES: Final = re.compile(r"\([^()]*\)")
@@ -79,8 +82,14 @@ def read_description(environment: object) -> Situation:
 
 def _words(value: object) -> str:
     if isinstance(value, (list, tuple)):
-        return " + ".join(filter(None, map(_words, value)))
-    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+        # A list in a list says nothing, however deep they are nested.
+        items = [each for each in value[:_LONGEST] if not isinstance(each, (list, tuple))]
+        return " + ".join(filter(None, map(_words, items)))[:_LONGEST]
+    if isinstance(value, str):
+        return value[:_LONGEST]
+    # A whole number may be longer than Python writes one.
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _NO_VERSION
+    return str(value) if is_number else ""
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str | None:
@@ -91,10 +100,11 @@ def _first(pattern: re.Pattern[str], text: str) -> str | None:
 def _capability(value: object) -> Capability | None:
     if value is None or value == "":
         return None
-    text = ".".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value).lower().removeprefix("sm_")
+    text = ".".join(map(_words, value[:3])) if isinstance(value, (list, tuple)) else _words(value)
+    text = text.lower().removeprefix("sm_")
     capability = capability_number(text)
     if capability is None or capability < _FIRST:
-        raise UsageError(f'"capability" has to be a compute capability such as "12.0" or [12, 0], not {value!r}')
+        raise UsageError(f'"capability" has to be a compute capability such as "12.0" or [12, 0], not {text!r}')
     return capability
 
 

@@ -66,8 +66,9 @@ def binary_format(head: bytes) -> BinaryFormat | None:
     return next((format_ for magic, format_ in _MAGICS.items() if head.startswith(magic)), None)
 
 
-#: The groups are named after the formats. One pattern, since a scan of folders asks it about every file.
-_NAMES: Final = re.compile(r"\.(?:(?P<elf>so(?:\.[\w.]+)?)|(?P<pe>dll|pyd|exe)|(?P<ar>a|lib))\Z", re.IGNORECASE)
+#: The groups are named after the formats. One pattern, since a scan of folders asks it about every file. What follows
+#: `.so` is bounded: a name in a wheel may have 65,535 characters.
+_NAMES: Final = re.compile(r"\.(?:(?P<elf>so(?:\.[\w.]{1,80})?)|(?P<pe>dll|pyd|exe)|(?P<ar>a|lib))\Z", re.IGNORECASE)
 
 
 def format_by_name(name: str) -> BinaryFormat | None:

@@ -62,7 +62,7 @@ class ImageCache:
             if (size, modified) != (status.st_size, status.st_mtime_ns):
                 return None
             return tuple((str(member), _decode_code(code)) for member, code in binaries)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return None  # not there, or written by something else
 
     def put(self, path: Path, status: os.stat_result, binaries: Iterable[tuple[str, GpuCode]]) -> None:

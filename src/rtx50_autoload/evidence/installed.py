@@ -157,8 +157,15 @@ def _installed_from(distribution: _Distribution) -> Path | None:
     """Return the project's folder as PEP 610 has it, where the install is editable."""
     try:
         origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-        return Path(url2pathname(urlsplit(origin["url"]).path)) if origin["dir_info"]["editable"] else None
-    except (ValueError, KeyError, TypeError):  # no such file, not an editable install, or something else in it
+        folder = url2pathname(urlsplit(origin["url"]).path) if origin["dir_info"]["editable"] else "\0"
+        return None if "\0" in folder else Path(folder)
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):  # no such file, not an editable install, or something else in it
         return None
 
 
@@ -182,9 +189,9 @@ def _finder_mapping(source: str) -> list[str]:
     match = re.search(r"^MAPPING\b[^=\n]*=\s*(\{.*\})\s*$", source, re.MULTILINE)
     try:
         mapping = ast.literal_eval(match[1]) if match else {}
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # the last two: nested deep
         return []
-    return [place for place in mapping.values() if isinstance(place, str)]
+    return [place for place in mapping.values() if isinstance(place, str)] if isinstance(mapping, dict) else []
 
 
 def _loadable_below(folder: Path) -> Iterator[Path]:
@@ -193,6 +200,11 @@ def _loadable_below(folder: Path) -> Iterator[Path]:
         folders[:] = [
             name
             for name in sorted(folders)
-            if name not in _NOT_SOURCES and not name.startswith(".") and not Path(parent, name, "pyvenv.cfg").exists()
+            if name not in _NOT_SOURCES and not name.startswith(".") and not _is_environment(Path(parent, name))
         ]
         yield from (Path(parent, name) for name in names if is_loadable(name))
+
+
+def _is_environment(folder: Path) -> bool:
+    # Path.exists raises where a folder may not be looked into; os.path.exists says that nothing is there.
+    return os.path.exists(folder / "pyvenv.cfg")  # noqa: PTH110

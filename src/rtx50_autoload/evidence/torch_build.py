@@ -36,7 +36,7 @@ def torch_build(torch: Installed) -> TorchBuild | None:
     for root in torch.roots:
         try:
             tree = ast.parse((root / "torch" / "version.py").read_bytes())
-        except (OSError, SyntaxError, ValueError):
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested deep
             continue
         values = dict(pair for statement in tree.body for pair in _assigned(statement))
         version, hip = values.get("__version__"), values.get("hip")

@@ -10,7 +10,7 @@ import sysconfig
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload.evidence.installed import normalised
 from rtx50_autoload.search_path import absolute_path
@@ -109,8 +109,9 @@ def _name_and_version(info: Path) -> tuple[str, str]:
     # The name of the folder has both; what a killed installer leaves may have no metadata in it.
     name, _, version = info.stem.partition("-")
     try:
-        metadata = importlib.metadata.PathDistribution(info).metadata
-        return metadata["Name"] or name, metadata["Version"] or version
+        # Its type has `get` from Python 3.12 on only; to ask for what is missing by `[]` will be an error.
+        metadata: Any = importlib.metadata.PathDistribution(info).metadata
+        return metadata.get("Name") or name, metadata.get("Version") or version
     except (OSError, ValueError, KeyError, TypeError):
         return name, version
 

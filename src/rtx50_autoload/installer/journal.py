@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from rtx50_autoload import __version__
 from rtx50_autoload.private_files import check_folder, read_private, write_private
@@ -118,8 +118,13 @@ class Journal:
     @property
     def last_moment(self) -> datetime:
         """When something was last written of it."""
+        return max(self.moments)
+
+    @property
+    def moments(self) -> list[datetime]:
+        """When something was written of it."""
         times = [time for step in self.steps for each in step.commands for time in (each.started, each.ended) if time]
-        return datetime.fromisoformat(max([self.started, *times]))
+        return [datetime.fromisoformat(time) for time in (self.started, *times)]
 
     def as_json(self) -> dict[str, Any]:
         """Give the keys and values of ``last_fix`` in `fix --json`."""
@@ -177,11 +182,30 @@ def _read(file: Path) -> Journal:
             StepEntry(step["id"], step["what"], [CommandEntry(**command) for command in step["commands"]])
             for step in document.pop("steps")
         ]
-        return Journal(folder=file.parent, steps=steps, **document)
+        story = Journal(folder=file.parent, steps=steps, **document)
+        _check(story)
     except OSError as error:
         raise FixError(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise FixError(
             f"{file} is damaged; freeze.txt beside it tells what was installed before that fix. Move its folder away "
             "to go on without it."
         ) from error
+    return story
+
+
+def _check(story: Journal) -> None:
+    """See to it that a story can be told.
+
+    Raises:
+        ValueError: a word or a time in it is none.
+
+    """
+    commands = [command for step in story.steps for command in step.commands]
+    known = story.status in get_args(Status) and all(each.status in get_args(CommandStatus) for each in commands)
+    texts = (story.prefix, *story.goals, *(text for step in story.steps for text in (step.id, step.what)))
+    versions = [version for each in story.expected.values() for version in each]
+    if not known or not all(isinstance(text, str) for text in (*texts, *story.added, *filter(None, versions))):
+        raise ValueError("it holds what no fix has written")
+    if any(moment.tzinfo is None for moment in story.moments) or not (story.steps or story.changed_nothing):
+        raise ValueError("it is not told when, or what")

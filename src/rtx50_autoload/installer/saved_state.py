@@ -14,7 +14,7 @@ import shutil
 import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from rtx50_autoload.private_files import read_private, write_private
 
@@ -196,7 +196,7 @@ def load(folder: Path) -> SavedState:
     """
     try:
         document = json.loads(read_private(folder / _FILE, _LARGEST))
-        return SavedState(
+        state = SavedState(
             folder,
             document["way"],
             read_private(folder / _FREEZE, _LARGEST).decode(),
@@ -205,10 +205,31 @@ def load(folder: Path) -> SavedState:
             tuple(document["touched"]),
             {json.loads(line) for line in read_private(folder / _LISTING, _LARGEST).splitlines()},
         )
+        _check(state)
     except OSError as error:
         raise FixError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FixError(f"{folder / _FILE} is damaged; the packages of before are in {folder / _FREEZE}") from error
+    return state
+
+
+def _check(state: SavedState) -> None:
+    """See to it that what was kept can be brought back.
+
+    Raises:
+        ValueError: something in it has another form than `save` gives it.
+
+    """
+    files = [file for each in state.kept for file in each.files or ()]
+    versions = [version for each in state.installed.values() for version in each]
+    texts = (*versions, *state.touched, *(file.path for file in files), *(file.link or "" for file in files))
+    numbers = (number for file in files for number in (file.size, file.changed))
+    if (
+        state.way not in get_args(Way)
+        or not all(isinstance(text, str) for text in texts)
+        or not all(isinstance(number, int) for number in numbers)
+    ):
+        raise ValueError("it holds what was never kept")
 
 
 def listed(environment: Environment) -> Iterator[str]:

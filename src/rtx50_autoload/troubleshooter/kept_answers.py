@@ -80,10 +80,12 @@ def kept_answer(incident: str) -> KeptAnswer | None:
         check_folder(file.parent)
         content = json.loads(read_private(file, _LARGEST_FILE))
         kept = KeptAnswer(**{**content, "scripts": tuple(content["scripts"])})
-        datetime.fromisoformat(kept.asked)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        # As it is shown: at both ends of the calendar, no local time may exist.
+        datetime.fromisoformat(kept.asked).astimezone()
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None
-    is_sound = isinstance(kept.answer, str) and all(isinstance(id_, str) for id_ in kept.scripts)
+    texts = (kept.answer, *kept.scripts, kept.assistant or "", kept.model or "")
+    is_sound = all(isinstance(text, str) for text in texts)
     return kept if is_sound else None
 
 

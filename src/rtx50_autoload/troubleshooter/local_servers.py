@@ -72,7 +72,7 @@ def ask_server(
     status, raw = exchange.run(found.title, time_limit, on_progress)
     try:
         reply = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         reply = None
     if status != _OK:
         raise _refusal(found, status, reply)
@@ -116,7 +116,7 @@ def _find(server: Server, environ: Mapping[str, str]) -> Found | None:
         with socket.create_connection((host, port), _CONNECT):
             pass
         return _introduce(server, found, host, port)
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # Nobody listens, or somebody else does: many programs use these ports.
         return None
 

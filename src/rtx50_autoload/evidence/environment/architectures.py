@@ -74,12 +74,14 @@ def known_to_torch(torch: Torch | None) -> _Known:
         return _Known(frozenset(), {})
     entries: list[str] = []
     names: list[tuple[str, str]] = []
-    with suppress(OSError, SyntaxError, ValueError):
+    with suppress(OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         source = (torch.folder / "utils" / "cpp_extension.py").read_text(encoding="utf-8")
         if match := _SUPPORTED.search(source):
-            entries = ast.literal_eval(match[1])
+            entries = [entry for entry in ast.literal_eval(match[1]) if isinstance(entry, str)]
         if match := _NAMED.search(source):
-            names = ast.literal_eval(match[1])
+            names = [
+                (name, meaning) for name, meaning in ast.literal_eval(match[1]) if {type(name), type(meaning)} == {str}
+            ]
     return _Known(frozenset(entries), dict(names))
 
 

@@ -96,7 +96,11 @@ def find_compiler(place: Place) -> Compiler | None:
 def _names(place: Place) -> Iterator[str]:
     for variable in _VARIABLES:
         # "ccache g++" and the like: the last word is the compiler.
-        words = shlex.split(place.environ.get(variable, ""), posix=not place.is_windows)
+        value = place.environ.get(variable, "")
+        try:
+            words = shlex.split(value, posix=not place.is_windows)
+        except ValueError:  # a quotation mark without its like, for which builds stop, too
+            words = value.split()
         if words:
             yield next((word for word in reversed(words) if not word.startswith("-")), words[0])
     yield from ("cl.exe", "cl") if place.is_windows else _LINUX

@@ -89,7 +89,7 @@ def parse(text: str) -> dict[str, Any]:
     """
     try:
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number may be too long for Python, which is no error of TOML's
         raise FactsFileError(f"it is not TOML: {str(error) or type(error).__name__}") from None
     check(tables)
     return tables

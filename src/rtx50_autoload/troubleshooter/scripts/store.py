@@ -148,18 +148,21 @@ def load(id_: str) -> SavedScript:
         language = LANGUAGES[record["language"]]
         path = folder / f"{id_}{language.extension}"
         content = read_private(path, _LARGEST)
+        saved = datetime.fromisoformat(record["saved"])
+        if saved.tzinfo is None:
+            raise ValueError("it is not told when")  # noqa: TRY301 - as any other damage
         return SavedScript(
             id_,
             Script(language.id, content.decode("utf-8", "replace")),
             path,
             str(record["assistant"]),
             str(record["incident"]),
-            datetime.fromisoformat(record["saved"]),
+            saved,
             is_changed=hashlib.sha256(content).hexdigest() != record["sha256"],
         )
     except OSError as error:
         raise ScriptStoreError(f"script {id_} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ScriptStoreError(f"script {id_} cannot be read: its record {folder / id_}.json is damaged") from error
 
 
