@@ -1,9 +1,8 @@
 """The GPUs of this machine as its driver's management library (NVML) names them; CUDA is not initialised.
 
 Seen with driver 580.159.04 on an H100: ``nvmlInit`` itself loads libcuda and leaves a thread of the driver's behind,
-which ``nvmlShutdown`` does not end. ``cuInit`` works in a child that is forked afterwards, but a fork from a process
-that had one thread until then is a DeprecationWarning from Python 3.12 on. So a process that has one thread leaves the
-question to another one (:mod:`.nvml_aside`).
+which ``nvmlShutdown`` does not end. ``cuInit`` works in a child that is forked afterwards, but the fork is a
+DeprecationWarning from Python 3.12 on. So there the question is left to another process (:mod:`.nvml_aside`).
 
 NVML knows nothing of ``CUDA_VISIBLE_DEVICES``: which of these GPUs CUDA shows is :mod:`.visibility`'s matter.
 """
