@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,17 +191,23 @@ def version_of(folder: Path) -> str:
 def measure(options: argparse.Namespace) -> tuple[list[tuple[str, ...]], dict[str, Any]]:
     """Ask everything; give the table and all answers."""
     rows, raw = [], {}
+    # Nothing is timed, so the processes share the GPU.
+    with ThreadPoolExecutor() as pool:
+        asked_for = {
+            (folder, column): pool.submit(ask, column, "attention", [folder, options.rtx50_compat])
+            for folder in options.xformers
+            for column in COLUMNS
+        }
+        questions = {column: pool.submit(ask, column, "questions", [options.rtx50_compat]) for column in COLUMNS}
     for folder in options.xformers:
         name = f"xformers {version_of(folder)}"
-        answers = {column: ask(column, "attention", [folder, options.rtx50_compat]) for column in COLUMNS}
-        raw[name] = answers
+        answers = raw[name] = {column: asked_for[folder, column].result() for column in COLUMNS}
         before = {case for case, cell in answers[COLUMNS[0]].items() if cell == RUNS}
         for column, cells in answers.items():
             count = Counter(cell if cell in (RUNS, HOPPER) else "fails" for cell in cells.values())
             broken = sum(cells[case] != RUNS for case in before)
             rows.append((f"{name}, {column}", *map(str, (count[RUNS], count["fails"], count[HOPPER], broken))))
-    answers = {column: ask(column, "questions", [options.rtx50_compat]) for column in COLUMNS}
-    raw["questions"] = answers
+    answers = raw["questions"] = {column: answer.result() for column, answer in questions.items()}
     for column, cells in answers.items():
         other = sum(cells[question] != answer for question, answer in answers[COLUMNS[0]].items())
         same = len(cells) - other
