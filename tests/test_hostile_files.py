@@ -115,7 +115,10 @@ def test_damaged_files_of_ours_cost_our_help_at_most(own_sides, case):
 
 @pytest.mark.parametrize("what", [OURS, f"{OURS}/activation.py", f"{OURS}.pth"])
 def test_files_of_ours_that_may_not_be_read_cost_our_help_at_most(own_sides, as_nobody, what):
-    script = FIRST.format(f"test -d {OURS} && chmod 0 {what}") + f"; {as_nobody} $PYTHON program.py"
+    script = (
+        FIRST.format(f"test -d {OURS} && chmod 0 {what} && rm -rf {OURS}/__pycache__")
+        + f"; {as_nobody} $PYTHON program.py"
+    )
     own_sides.compare(Case(script, told=what.endswith(".pth")))
 
 

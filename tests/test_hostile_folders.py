@@ -65,8 +65,8 @@ SETTINGS = {
     "with zeros": ("head -c 1000 /dev/zero > {}", "is ignored: it is not TOML"),
     "of ten megabytes": ("head -c 10000000 /dev/zero > {}", "is ignored: it is larger than"),
     "that are a folder": ("mkdir {}", "is ignored: it cannot be read"),
-    "that are a pipe": ("mkfifo {}", "is ignored: it cannot be read"),
-    "that are an endless device": ("ln -s /dev/zero {}", "is ignored: it cannot be read"),
+    "that are a pipe": ("mkfifo {}", "is ignored: it is no regular file"),
+    "that are an endless device": ("ln -s /dev/zero {}", "is ignored: it is no regular file"),
     "that are a loop of links": ("ln -s config.toml {}", None),
     "that are a dangling link": ("ln -s nowhere {}", None),
 }

@@ -22,6 +22,7 @@ FORBIDDEN = {
 }
 #: Where code of our own is compiled; nothing from outside is in it.
 COMPILED = {
+    "evidence/byte_code.py": "a source of ours, to compare byte code with; the code is not run",
     "cli/demo_child.py": "one constant function in the name of each caller",
     "rescue/replacing.py": "a function with the parameters of the one that it stands for",
 }
@@ -33,7 +34,10 @@ STARTS = {
     "cli/demo.py": (1, "this Python: the demo"),
     "cli/scripts.py": (1, "this Python: doctor after a script"),
     "evidence/environment/place.py": (1, "compilers and tools, asked for their versions"),
+    "evidence/nvml_aside.py": (1, "this Python: the driver's answer"),
     "evidence/probe.py": (1, "this Python: the probes"),
+    "fleet/examination.py": (1, "this Python: what speaks with Ray"),
+    "fleet/on_node.py": (1, "a node's Python: doctor"),
     "installer/build_check.py": (1, "this Python: loads what was built"),
     "installer/check.py": (1, "this Python: the check"),
     "installer/running.py": (2, "pip and uv"),
@@ -48,7 +52,7 @@ STARTS = {
 MCP_STARTS = {"mcp_server/ask.py"}
 #: What speaks over a network, to loopback addresses; and what takes one function from such a module.
 NETWORK = {"troubleshooter/exchange.py", "troubleshooter/local_servers.py"}
-HARMLESS = {"troubleshooter/redaction/identity.py", "evidence/installed.py"}
+HARMLESS = {"troubleshooter/redaction/identity.py", "evidence/installed.py", "evidence/installations.py"}
 
 
 def dotted(node):
@@ -97,14 +101,16 @@ def test_a_process_is_started_in_known_places_alone_and_never_by_a_shell(calls):
 def test_no_command_asks_python_for_a_module_in_the_working_directory():
     # ``python -m`` and ``python -c`` look there first; commands that a person types are texts.
     for file in FILES:
-        if file.name in {"commands.py", "installer_commands.py"} or "diagnosis" in file.parts:
+        # The last one takes the working directory off `sys.path` before it imports anything from a file.
+        if file.name in {"commands.py", "installer_commands.py", "on_node.py"} or "diagnosis" in file.parts:
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, (ast.List, ast.Tuple)) and len(node.elts) > 1 and file.name != "own_python.py":
                 first = node.elts[0]
                 runs_python = isinstance(first, ast.Attribute) and dotted(first) == "sys.executable"
                 words = [each.value for each in node.elts[1:] if isinstance(each, ast.Constant)]
-                assert not (runs_python and {"-m", "-c"} & {*words}), (file, node.lineno)
+                # With -I it looks there never.
+                assert not (runs_python and {"-m", "-c"} & {*words} and "-I" not in words), (file, node.lineno)
 
 
 def test_two_modules_alone_speak_over_a_network():

@@ -152,7 +152,7 @@ def deactivate() -> None:
     global _current, _decided
     with _lock:
         loader, _current, _decided = _current, None, True
-        for each in (hook.uninstall, *(() if loader is None else (loader.restore,))):
+        for each in (hook.uninstall, *(() if loader is None else (loader.restore, loader.patches.restore))):
             try:
                 each()
             except Exception as error:  # noqa: BLE001, PERF203 - the rest is to be taken back all the same

@@ -103,6 +103,12 @@ def _read(path: Path, *, shared: bool) -> str:
     # what it leads to.
     flags = [getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")]
     try:
+        path.stat()
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return ""
+        raise SettingsFileError(path, f"it cannot be read ({error.strerror})") from error
+    try:
         with open(os.open(path, os.O_RDONLY | flags[0] | flags[1] | flags[2]), "rb") as file:  # noqa: PTH123
             reason = _why_not_trusted(path, os.fstat(file.fileno()), shared=shared)
             content = b"" if reason else file.read(_LARGEST + 1)
@@ -111,8 +117,6 @@ def _read(path: Path, *, shared: bool) -> str:
     except UnicodeDecodeError as error:
         raise SettingsFileError(path, f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
     except OSError as error:
-        if error.errno in _NOT_THERE:
-            return ""
         raise SettingsFileError(path, f"it cannot be read ({error.strerror})") from error
     if reason or len(content) > _LARGEST:
         raise SettingsFileError(path, reason or f"it is larger than {_LARGEST:,} bytes")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.verdict import Verdict
 from rtx50_autoload.printable import printable
 from rtx50_autoload.report.words import MEANINGS, headline, verdict_word
+from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,7 @@ _SEVERITIES: Final = ("error", "warning", "info")
 
 def show_fleet(fleet: dict[str, Any]) -> None:
     """Print what ``doctor --ray --json`` gives."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     console.print(_nodes(fleet["nodes"]))
     libraries = [library for node in fleet["nodes"] if node["document"] for library in node["document"]["libraries"]]
     shown = {verdict for library in libraries for verdict in library["verdicts"].values()}

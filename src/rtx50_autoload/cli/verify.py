@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.text import Text
 
 from rtx50_autoload.cli.exit_codes import FINDING, OK
 from rtx50_autoload.evidence.integrity import verify
+from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ def run_verify(*, as_json: bool) -> int:
     if as_json:
         print(json.dumps(result, indent=2))  # noqa: T201
     else:
-        console = Console(highlight=False, markup=False, emoji=False)
+        console = SafeConsole()
         for line, style in _lines(result):
             console.print(Text(line, style))
     return OK if result["sound"] else FINDING

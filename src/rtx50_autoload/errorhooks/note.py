@@ -6,6 +6,7 @@ the exception, where the modules that show notes there look for it, too (`before
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rtx50_autoload.printable import printable
@@ -56,7 +57,11 @@ def our_note(error: BaseException) -> str | None:
 
 def is_noted(error: BaseException) -> bool:
     """Tell whether an exception carries a note of ours, also within the text of another process's traceback."""
-    return our_note(error) is not None or f"\n{_LAST_LINE}" in str(error)
+    if our_note(error) is not None:
+        return True
+    with suppress(Exception):  # an error that cannot be written
+        return f"\n{_LAST_LINE}" in str(error)
+    return False
 
 
 def put(error: BaseException, note: str) -> None:

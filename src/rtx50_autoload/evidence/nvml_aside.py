@@ -44,7 +44,7 @@ def is_due() -> bool:
             sys.platform == "linux"
             and sys.version_info >= (3, 12)
             # An application that has Python inside may be its own `sys.executable`, and would start itself.
-            and Path(sys.executable).name.startswith("python")
+            and Path(sys.executable or "").name.startswith("python")
             and not getattr(sys, "frozen", False)
             # The program asks the driver itself, so that its thread is there. torch imports pynvml and asks nothing.
             and "/libnvidia-ml.so" not in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
