@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,8 +35,10 @@ def check_picture(file: Path) -> None:
         raise PictureError(f"{file} has to end in one of {', '.join(_SUFFIXES)}")
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         raise PictureError(f"{file} cannot be written: its folder has to be there, and writable")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise PictureError("`--plot` needs its extra: pip install 'rtx50-autoload[plot]'")
+    try:
+        import matplotlib.figure  # noqa: F401, PLC0415 - an extra, which may be there and broken
+    except ImportError as error:
+        raise PictureError(f"`--plot` needs its extra ({error}): pip install 'rtx50-autoload[plot]'") from error
 
 
 def draw(document: dict[str, Any], file: Path) -> None:
@@ -49,14 +50,14 @@ def draw(document: dict[str, Any], file: Path) -> None:
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
-    figure = Figure(figsize=(9, 1.9 + 0.9 * len(document["works"])), layout="constrained")
+    figure = Figure(figsize=(10, 2 + 0.9 * len(document["works"])), layout="constrained")
     axes = figure.add_subplot()
     _bars(axes, document["works"])
-    title = figure.suptitle(
-        f"{document['gpu'] or 'GPU'} against the CPU beside it", x=0.02, ha="left", size=14, weight="bold"
-    )
-    axes.set_title(_subtitle(document), loc="left", size=9, color="#444444", parse_math=False)
-    title.set_parse_math(False)
+    title = f"{document['gpu'] or 'GPU'} against the CPU beside it"
+    axes.set_title(title, loc="left", size=12, weight="bold", pad=40, parse_math=False)
+    above = {"xycoords": "axes fraction", "xytext": (0, 8), "textcoords": "offset points"}
+    axes.annotate(_subtitle(document), (0, 1), **above, size=9, color="#444444", parse_math=False)
+    figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=10)
     try:
         figure.savefig(file, dpi=150)
     except OSError as error:
@@ -65,11 +66,14 @@ def draw(document: dict[str, Any], file: Path) -> None:
 
 def _bars(axes: Any, works: list[dict[str, Any]]) -> None:  # noqa: ANN401 - matplotlib is absent where types are checked
     speed_ups = [row["speed_up"] for work in works for row in work["gpu"] if row["speed_up"]]
-    if max(speed_ups) / min(speed_ups) > _LOGARITHMIC_FROM:
+    logarithmic = max(speed_ups) / min(speed_ups) > _LOGARITHMIC_FROM
+    if logarithmic:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    # There is no zero on a logarithmic scale. From 1, as fast as the CPU, a bar's length has a meaning there, too.
+    base = 1 if logarithmic else 0
     dtypes = list(dict.fromkeys(row["dtype"] for work in works for row in work["gpu"]))
     height = 0.8 / len(dtypes)
-    # A bar begins at 1, as fast as the CPU, so that on a logarithmic scale its length has a meaning, too.
     for number, dtype in enumerate(dtypes):
         found = [
             (place + (number - (len(dtypes) - 1) / 2) * height, row["speed_up"])
@@ -79,22 +83,21 @@ def _bars(axes: Any, works: list[dict[str, Any]]) -> None:  # noqa: ANN401 - mat
         ]
         bars = axes.barh(
             [place for place, _ in found],
-            [speed_up - 1 for _, speed_up in found],
+            [speed_up - base for _, speed_up in found],
             height * 0.9,
-            left=1,
+            left=base,
             color=_COLOURS[number % len(_COLOURS)],
             label=f"GPU in {dtype}" + (", the same work" if number == 0 else ", as models usually run there"),
         )
         axes.bar_label(bars, [f"{three_digits(speed_up)}x" for _, speed_up in found], padding=4, size=10)
     axes.set_yticks(range(len(works)), [work["name"] for work in works], size=11)
-    axes.invert_yaxis()
+    axes.set_ylim(len(works) - 0.5, -0.5)
     axes.margins(x=0.12)
-    axes.set_xlabel("times as fast as the CPU in float32" + (", logarithmic" if axes.get_xscale() == "log" else ""))
+    axes.set_xlabel("times as fast as the CPU in float32" + (", logarithmic" if logarithmic else ""))
     axes.grid(axis="x", color="#dddddd")
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(dtypes), frameon=False, size=10)
 
 
 def _subtitle(document: dict[str, Any]) -> str:
@@ -102,6 +105,4 @@ def _subtitle(document: dict[str, Any]) -> str:
     software = [f"torch {versions['torch']}", f"CUDA {versions['cuda']}"]
     software += [f"driver {document['driver']}"] if document["driver"] else []
     software += [f"rtx50-autoload {versions['rtx50-autoload']}"]
-    return (
-        f"{document['cpu']}, {document['threads']} threads, float32\n{', '.join(software)}, measured {document['date']}"
-    )
+    return f"{document['cpu']}, {document['threads']} threads, float32\n{', '.join(software)}, {document['date'][:10]}"

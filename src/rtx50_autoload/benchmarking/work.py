@@ -72,8 +72,8 @@ WORKS: Final = (
     Work(
         "transformer inference",
         "next_token_scores",
-        "prompts of {tokens} tokens in batches of {batch} through a decoder of {layers} layers, width {width}, up to the "
-        "scores of the next token",
+        "prompts of {tokens} tokens in batches of {batch} through a decoder of {layers} layers, width {width}, up to "
+        "the scores of the next token",
         tuple({"batch": batch, **_DECODER} for batch in (1, 2, 4, 8)),
     ),
 )

@@ -117,7 +117,7 @@ def _payback(payback: dict[str, float]) -> str:
     price, rent, hours = payback["card_price"], payback["cloud_price"], payback["hours_per_day"]
     return (
         f"By these prices the card has paid for itself after {three_digits(payback['days'])} days: {price:g} / "
-        f"({rent:g} an hour x {hours:g} hours a day). That takes a card that does what the rented GPU would do; nothing "
-        "that was measured enters it. Electricity, the rest of the computer and what the card is worth afterwards are "
-        "not counted."
+        f"({rent:g} an hour x {hours:g} hours a day). That takes a card that does what the rented GPU would do; "
+        "nothing that was measured enters it. Electricity, the rest of the computer and what the card is worth "
+        "afterwards are not counted."
     )
