@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from rtx50_autoload.benchmarking import comparing
+from rtx50_autoload.benchmarking.engine import TorchEngine
 from rtx50_autoload.benchmarking.numbers import three_digits
 from rtx50_autoload.benchmarking.payback import Payback
 from rtx50_autoload.benchmarking.results import About, Measurement, WorkResult
@@ -336,6 +339,63 @@ def test_without_a_speed_up_no_picture_is_drawn_and_that_is_said(plotted, tmp_pa
     assert code == 1
     assert "no picture is drawn" in err
     assert list(tmp_path.iterdir()) == []
+
+
+class FakeTorch:
+    """What `TorchEngine` asks torch of a GPU: `count` of them, each raising `error` where something is computed."""
+
+    __version__ = "2.11.0+cu130"
+
+    def __init__(self, count, cuda="13.0", error=None):
+        self.waited_for = []
+        self.version = SimpleNamespace(cuda=cuda)
+        self.cuda = SimpleNamespace(
+            is_available=lambda: count > 0, device_count=lambda: count, synchronize=self.waited_for.append
+        )
+        self._error = error
+
+    def device(self, place):
+        return SimpleNamespace(index=int(place.removeprefix("cuda:")))
+
+    def ones(self, _count, device):
+        if self._error:
+            raise self._error
+        return SimpleNamespace(sum=lambda: SimpleNamespace(item=lambda: 8.0))
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    def make(torch):
+        monkeypatch.setitem(sys.modules, "torch", torch)
+        monkeypatch.setitem(sys.modules, "rtx50_autoload.benchmarking.networks", SimpleNamespace())
+        return TorchEngine()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("torch", "reason"),
+    [
+        (FakeTorch(1), ""),
+        (FakeTorch(0), "torch finds no GPU that it can use, with CUDA 13.0"),
+        (FakeTorch(0, cuda=None), "this torch (2.11.0+cu130) is built without CUDA"),
+        (FakeTorch(1, error=RuntimeError("no kernel image\nCompile with")), "cuda:0 cannot compute: no kernel image"),
+    ],
+)
+def test_why_a_gpu_cannot_be_used_is_said(engine, torch, reason):
+    assert engine(torch).obstacle("cuda:0") == reason
+
+
+def test_a_device_that_is_not_there_is_wrong_usage(engine):
+    with pytest.raises(UsageError, match="there is no device cuda:2: torch sees 2, numbered from cuda:0"):
+        engine(FakeTorch(2)).obstacle("cuda:2")
+
+
+def test_only_a_gpu_has_to_be_waited_for(engine):
+    torch = FakeTorch(1)
+    for place in ("cpu", "cuda:0"):
+        engine(torch).synchronise(place)
+    assert torch.waited_for == ["cuda:0"]
 
 
 REAL = """

@@ -84,15 +84,16 @@ def _cell(row: dict[str, Any]) -> Text:
 def _method(document: dict[str, Any]) -> str:
     method = document["method"]
     text = (
-        f"Median of the rounds ({method['rounds']} or more, for {method['seconds']:g} s or more, after a warm-up) for "
-        "one call; half of the rounds lie in the range below it. "
+        f"For one call: the median of the rounds ({method['rounds']} or more, for {method['seconds']:g} s or more, "
+        "after a warm-up), and the range that holds half of them"
     )
     if document["no_gpu"]:
-        return text.rstrip()
+        return f"{text}."
     tf32 = "without" if document["float32_precision"] == "highest" else "possibly with"
     return (
-        f"{text}x: times as fast as the CPU in float32. GPU float32 is the same work ({tf32} TF32 in matrix products); "
-        "bfloat16 rounds more, and is how models usually run on a GPU. Copying to the GPU is not counted."
+        f"{text}; below, how many times as fast as the CPU that is. GPU float32 is the same work ({tf32} TF32 in "
+        "matrix products); bfloat16 rounds more, and is how models usually run on a GPU. Copying to the GPU is not "
+        "counted."
     )
 
 
