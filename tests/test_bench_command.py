@@ -358,6 +358,7 @@ class FakeTorch:
         return SimpleNamespace(index=int(place.removeprefix("cuda:")))
 
     def ones(self, _count, device):
+        assert device == "cuda:0"
         if self._error:
             raise self._error
         return SimpleNamespace(sum=lambda: SimpleNamespace(item=lambda: 8.0))
