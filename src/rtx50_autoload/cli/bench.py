@@ -82,11 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _measure(engine: Engine, device: str) -> Benchmark:
     """Measure, and show on a terminal how far that has come."""
-    from rich.console import Console  # noqa: PLC0415
-
     from rtx50_autoload.benchmarking.comparing import compare  # noqa: PLC0415
+    from rtx50_autoload.safe_console import SafeConsole  # noqa: PLC0415
 
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     if not console.is_terminal:
         return compare(engine, device)
     with console.status("Beginning") as status:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
 from rich.text import Text
 
 from rtx50_autoload.benchmarking.numbers import three_digits
 from rtx50_autoload.cli.tables import plain_table
-from rtx50_autoload.printable import printable
+from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,9 +20,9 @@ _UNITS: Final = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
 
 def show_benchmark(document: dict[str, Any]) -> None:
     """Print what ``bench --json`` gives."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole()
     for line in _where(document):
-        console.print(printable(line))
+        console.print(line)
     console.print()
     console.print(_table(document))
     console.print()
@@ -32,10 +31,10 @@ def show_benchmark(document: dict[str, Any]) -> None:
         console.print(Text(f"{work['name']}: {work['what']}.{reduced}", "dim"))
     console.print(Text(_method(document), "dim"))
     for line in _faults(document):
-        console.print(Text(printable(line), "bold red"))
+        console.print(Text(line, "bold red"))
     if document["no_gpu"]:
         console.print()
-        console.print(Text(printable(f"Nothing was measured on a GPU: {document['no_gpu']}."), "bold yellow"))
+        console.print(Text(f"Nothing was measured on a GPU: {document['no_gpu']}.", "bold yellow"))
     if document["simulated"]:
         console.print(Text("RTX50_SIMULATE names devices that are no GPUs: nothing can be computed on them.", "yellow"))
     if not document["ok"]:
