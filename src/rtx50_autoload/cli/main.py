@@ -13,7 +13,7 @@ from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 from rtx50_autoload.printable import printable
 
-from . import assistants, check_build, doctor, explain, fix, incidents, mcp, plan, scan, scripts, troubleshoot
+from . import assistants, bench, check_build, doctor, explain, fix, incidents, mcp, plan, scan, scripts, troubleshoot
 from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_parser(commands)
     scan.add_parser(commands)
     check_build.add_parser(commands)
+    bench.add_parser(commands)
     explain.add_parser(commands)
     plan.add_parser(commands)
     fix.add_parser(commands)
