@@ -89,7 +89,12 @@ def test_the_stand_in_calls_the_entry_points_and_passes_on_their_errors_as_torch
     with_fake_torch: rig.Venv, with_torch: rig.Venv, autoload: str
 ):
     # Both shown to call us, by what they say when we raise.
-    code = f"import {rig.HOOK} as hook, rtx50_autoload_second_door as door; door.torch_backend = lambda: 1 / 0; hook.watched = (); import torch; print('done')"
+    code = f"""
+import {rig.HOOK} as hook, rtx50_autoload_second_door as door
+hook.watched, door.torch_backend = (), lambda: 1 / 0
+import torch
+print('done')
+"""
     outcomes = []
     for venv in (with_fake_torch, with_torch):
         result = venv.run_code(code, env={"TORCH_DEVICE_BACKEND_AUTOLOAD": autoload}, check=False)
