@@ -121,8 +121,8 @@ def lost(program: Program, without: Result, sound: Result, got: Result) -> str |
         if line != there and not (program.may_be_rescued and line == ours):
             return f"it has printed {line!r}, not {there!r}"
     theirs, told = _apart(got.stderr)
-    if theirs != _apart(without.stderr)[0]:
-        return "its stderr is another one"
+    if theirs != (others := _apart(without.stderr)[0]):
+        return f"its stderr is {theirs!r}, not {others!r}"
     # With less evidence a diagnosis says less, but what it says has to be whole.
     known = {line for note in _apart(sound.stderr)[1] for line in note.splitlines()}
     cut = [line for note in told for line in note.splitlines() if line not in known and not _WHOLE.search(line)]

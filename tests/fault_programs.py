@@ -79,6 +79,8 @@ import importlib
 importlib.reload(torch.cuda)
 print(torch.cuda.get_device_capability(0), {told in {(12, 0), (9, 0)} for told in xformers.asked(0)})
 sys.stdout.flush()
+# The system may not have put the thread above away yet, of which Python warns from 3.12 on.
+warnings.simplefilter("ignore", DeprecationWarning)
 child = os.fork()
 if child == 0:
     print("child", torch.cuda.get_device_capability(0))

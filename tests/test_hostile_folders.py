@@ -22,7 +22,8 @@ HERE = f"export HOME=$PWD; {FAIL}"
 NO_FILES = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))"
 LONG = "/" + "a" * 5000
 FOLDERS = {
-    "HOME is not there": Case(FAIL, {"HOME": "/nowhere/at/all"}, noted=True),
+    # Below /proc root cannot make a folder either.
+    "HOME is not there": Case(FAIL, {"HOME": "/proc/nowhere/at/all"}, noted=True),
     "HOME is empty": Case(FAIL, {"HOME": ""}, noted=True),
     "HOME is relative": Case(FAIL, {"HOME": "here"}, noted=True),
     "HOME is a file": Case(FAIL, {"HOME": "/etc/passwd"}, noted=True),
@@ -30,8 +31,8 @@ FOLDERS = {
     "HOME is a loop of links": Case(f"ln -s loop loop; HOME=$PWD/loop; {FAIL}", noted=True),
     "HOME is a device": Case(FAIL, {"HOME": "/dev/null"}, noted=True),
     "HOME is not set": Case(f"unset HOME; {FAIL}", noted=True),
-    "HOME has undecodable bytes": Case(FAIL, {"HOME": b"/nowhere/\xff\xfe"}, noted=True),
-    "HOME has an end of line": Case(FAIL, {"HOME": "/nowhere/a\nb"}, noted=True),
+    "HOME has undecodable bytes": Case(FAIL, {"HOME": b"/proc/nowhere/\xff\xfe"}, noted=True),
+    "HOME has an end of line": Case(FAIL, {"HOME": "/proc/nowhere/a\nb"}, noted=True),
     "HOME is too long": Case(FAIL, {"HOME": LONG}, noted=True),
     "XDG folders are relative": Case(FAIL, dict.fromkeys(XDG, "here"), noted=True),
     "XDG folders are empty": Case(FAIL, dict.fromkeys(XDG, ""), noted=True),

@@ -246,7 +246,8 @@ def sides(with_fake_torch, fake_torch_alone, tmp_path):
 
 def run(side, program):
     (side.folder / "program.py").write_text(program)
-    return side.run("exec $PYTHON program.py")
+    # From Python 3.12 on a fork beside threads is a warning, also where a thread has just ended, so not each time.
+    return side.run("exec $PYTHON program.py", {"PYTHONWARNINGS": "ignore:This process:DeprecationWarning"})
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -304,6 +305,9 @@ CODE = "import sys; sys.path.insert(0, '.'); from asking import ask; print(ask()
 )
 
 
+@pytest.mark.skipif(
+    sys.version_info[:2] == (3, 12), reason="on Python 3.12.1 these programs end in a crash of Python's without us, too"
+)
 @pytest.mark.parametrize(
     "work",
     [

@@ -14,7 +14,9 @@ TRUE, HOPPER = (12, 0), (9, 0)
 
 
 def policy(versions=None, **environment):
-    settings = load({f"RTX50_{name.upper()}": value for name, value in environment.items()}, "/nowhere", "/nowhere")
+    settings = load(
+        {f"RTX50_{name.upper()}": value for name, value in environment.items()}, "/proc/nowhere", "/proc/nowhere"
+    )
     assert settings.problems == ()
     return Policy(settings, (versions or {}).get)
 
