@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,7 @@ _Place = TypeVar("_Place")
 _TESTS = Path(__file__).resolve().parent
 _OURS = "rtx50-autoload: "
 _TIME_LIMIT = 60.0
+_FRAME = re.compile(r'^  File "[^"]*", line .*\n(    .*\n)?', re.MULTILINE)
 #: How a line of ours ends: as a sentence, or with a command.
 _WHOLE = re.compile(
     r"(\.|`|…|could not answer in its place: .*|At fault: .*|Run: rtx50-autoload (MORE|doctor|explain))$"
@@ -132,8 +134,11 @@ def lost(program: Program, without: Result, sound: Result, got: Result) -> str |
 def _apart(stderr: str) -> tuple[str, list[str]]:
     """Part what was printed into the program's own and our notes; each is all lines of ours that stand together.
 
-    Where an incident is not recorded, its note names another command: they count as the same.
+    Where an incident is not recorded, its note names another command: they count as the same. On Python 3.10
+    an error that is raised again shows more frames, so there they are left out.
     """
+    if sys.version_info < (3, 11):
+        stderr = _FRAME.sub("", stderr)
     theirs: list[str] = []
     notes: list[list[str]] = []
     before = False
