@@ -51,7 +51,9 @@ FOLDERS = {
         "program=$PWD/program.py; mkdir gone; cd gone; rmdir ../gone; exec $PYTHON $program fail", noted=True
     ),
     "the current folder is deleted, and the program comes as text": Case(
-        'text=$(cat program.py); mkdir gone; cd gone; rmdir ../gone; exec $PYTHON -c "$text" fail', noted=True
+        'text=$(cat program.py); mkdir gone; cd gone; rmdir ../gone; exec $PYTHON -c "$text" fail',
+        # Python 3.13.0 itself cannot import `socket` there.
+        noted=sys.version_info[:2] != (3, 13),
     ),
     "TMPDIR is not there": Case(FAIL, {"TMPDIR": "/nowhere"}, noted=True),
     "TMPDIR is a device": Case(FAIL, {"TMPDIR": "/dev/null"}, noted=True),

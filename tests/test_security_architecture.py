@@ -52,7 +52,7 @@ STARTS = {
 MCP_STARTS = {"mcp_server/ask.py"}
 #: What speaks over a network, to loopback addresses; and what takes one function from such a module.
 NETWORK = {"troubleshooter/exchange.py", "troubleshooter/local_servers.py"}
-HARMLESS = {"troubleshooter/redaction/identity.py", "evidence/installed.py", "evidence/installations.py"}
+HARMLESS = {"evidence/installed.py", "evidence/installations.py"}
 
 
 def dotted(node):

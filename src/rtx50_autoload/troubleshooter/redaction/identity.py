@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
-import socket
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,8 +57,7 @@ def this_machine() -> Identity:
         entry = pwd.getpwuid(os.getuid())
         users |= {entry.pw_name, entry.pw_gecos.partition(",")[0]}
         homes.add(entry.pw_dir)
-    with contextlib.suppress(OSError):
-        hosts.add(socket.gethostname())
+    hosts.add(platform.node())
     hosts |= {host.partition(".")[0] for host in hosts}
     kept = load_rules().kept["user name"]
     # A home at the root of all paths, or of a name that says nothing, hides nobody.
