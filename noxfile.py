@@ -299,6 +299,17 @@ def bench_startup(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_imports(session: nox.Session) -> None:
+    """Count what imports cost with our finder there, and time `import torch` without us and with us.
+
+    Needs valgrind for the first part.
+    """
+    session.install(".", "uv", TORCH)
+    python = Path(session.bin) / ("python.exe" if os.name == "nt" else "python")
+    session.run("python", "benchmarks/imports.py", "--torch", str(python), *session.posargs)
+
+
+@nox.session
 def bench_exceptions(session: nox.Session) -> None:
     """Compare what errors that are none of ours cost with the error hooks installed and without them.
 
