@@ -119,16 +119,23 @@ class _Running:
     def rest(self) -> None:
         """Stop the thread; the check goes on."""
         try:
-            self._stop.set()
-            if self._thread.is_alive():
-                deadline = time.monotonic() + _GRACE
-                self._thread.join(_GRACE)
-                # Linux counts a thread for a moment after its end, and at a fork Python warns of what Linux counts.
-                task = Path(f"/proc/self/task/{self._thread.native_id}")
-                while task.exists() and time.monotonic() < deadline:
-                    time.sleep(0.001)
+            self._stop_thread()
         except Exception as error:  # noqa: BLE001 - Python would print it at the program's fork
             hook.record(error)
+            # And would warn there of a thread that goes on.
+            self._stop.set()
+            with suppress(RuntimeError):  # there is none
+                self._thread.join(_GRACE)
+
+    def _stop_thread(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            deadline = time.monotonic() + _GRACE
+            self._thread.join(_GRACE)
+            # Linux counts a thread for a moment after its end, and at a fork Python warns of what Linux counts.
+            task = Path(f"/proc/self/task/{self._thread.native_id}")
+            while task.exists() and time.monotonic() < deadline:
+                time.sleep(0.001)
 
     def after_fork(self) -> None:
         """Go on in the process that has forked."""
