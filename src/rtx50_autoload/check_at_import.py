@@ -122,10 +122,11 @@ class _Running:
             self._stop_thread()
         except Exception as error:  # noqa: BLE001 - Python would print it at the program's fork
             hook.record(error)
-            # And would warn there of a thread that goes on.
+            # And would warn there of a thread that goes on, or has only just ended.
             self._stop.set()
             with suppress(RuntimeError):  # there is none
                 self._thread.join(_GRACE)
+            time.sleep(_TICK)
 
     def _stop_thread(self) -> None:
         self._stop.set()
