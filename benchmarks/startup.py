@@ -23,10 +23,10 @@ import report
 
 ROOT = Path(__file__).resolve().parent.parent
 HOOK = "_rtx50_autoload_importlib_bootstrap"
-OURS = (ROOT / "rtx50_autoload.pth", ROOT / "src" / f"{HOOK}.py")
+OURS = (ROOT / "rtx50_autoload.pth", *(ROOT / "src" / f"{HOOK}{part}.py" for part in ("", "_watching")))
 
 #: Instructions that we may add on the Python that the ceiling was set for.
-CEILING = 1_400_000
+CEILING = 1_200_000
 CEILING_ON = (3, 11)
 
 

@@ -95,7 +95,7 @@ class Bench:
 
 def sources(venv: rig.Venv) -> dict[str, Path]:
     """Give the modules of the installed package, with their files."""
-    found = {rig.HOOK: venv.site_packages / f"{rig.HOOK}.py"}
+    found = {name: venv.site_packages / f"{name}.py" for name in (rig.HOOK, rig.WATCHING)}
     for file in sorted((venv.site_packages / "rtx50_autoload").rglob("*.py")):
         name = ".".join(file.relative_to(venv.site_packages).with_suffix("").parts)
         found[name.removesuffix(".__init__")] = file

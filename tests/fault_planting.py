@@ -22,7 +22,9 @@ _VALUE: Final = "_rtx50_autoload_tests_value"
 
 #: The statements that call what is not ours, by module: there an error is the program's or torch's own.
 PROGRAMS_OWN: Final = {
-    "_rtx50_autoload_importlib_bootstrap": (
+    # What is called there calls these.
+    "_rtx50_autoload_importlib_bootstrap": ("spec: ModuleSpec | None = watching.find_spec(name, path, target)",),
+    "_rtx50_autoload_importlib_bootstrap_watching": (
         "spec = find and find(other, name, path)",
         "spec = find(name, path, target)",
         "run(module)",
@@ -52,7 +54,9 @@ PROGRAMS_OWN: Final = {
 #: Whose body holds nothing that can fail, and nobody before it could catch it.
 _START = "_rtx50_autoload_importlib_bootstrap"
 #: Functions that never raise: what fails in them, fails inside of a `try`.
-_SAFE = frozenset({"_after", "hook.record", "isinstance", "notify", "record", "self._attend", "self._passes"})
+_SAFE = frozenset(
+    {"_after", "hook.notify", "hook.record", "isinstance", "notify", "record", "self._attend", "self._passes"}
+)
 
 _BLOCKS = ("body", "orelse", "finalbody")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)

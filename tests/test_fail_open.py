@@ -21,7 +21,7 @@ print("err", file=sys.stderr)
 #: Each is a place from which the outside enters our code; the statement plants a bug there.
 PLACES = {
     "the handler's import": "sys.modules['rtx50_autoload.activation'] = None",
-    "the watch on a found module": "hook._watch = bug",
+    "the watch on a found module": "watching._watch = bug",
     "module_loaded": "activation.module_loaded = bug",
     "module_failed": "activation.module_failed = bug",
     "torch_ready": "activation.torch_ready = bug",
@@ -45,6 +45,7 @@ PLACES = {
 PLANT = """
 import sys
 import _rtx50_autoload_importlib_bootstrap as hook
+import _rtx50_autoload_importlib_bootstrap_watching as watching
 from rtx50_autoload import activation, autoloader, voice
 from rtx50_autoload.errorhooks import attendant, hooks, incompatible
 from rtx50_autoload.masquerading import adjustments, patch, policy

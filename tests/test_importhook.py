@@ -578,7 +578,8 @@ def test_another_tools_change_of_the_same_loader_works_and_so_do_we(child: Child
         import target
         assert target.value == 1 and seen == ["target"] and fires() == [("loaded", "target")], (seen, events)
         loader = target.__spec__.loader
-        assert vars(loader).get("exec_module") is not hook.exec_module and hook._BEFORE_US not in vars(loader)
+        import {rig.WATCHING} as watching
+        assert vars(loader).get("exec_module") is not watching.exec_module and watching._BEFORE_US not in vars(loader)
         assert marked(loader) is not {undone}
     """)
 
@@ -704,6 +705,7 @@ def test_every_other_finder_is_asked_in_turn_with_what_it_would_have_got(child: 
     (folder / "unwatched.py").write_text("")
     child(
         f"""
+        import {rig.WATCHING}  # they would be asked for it, too: the hook imports it for the first watched module
         asked = []
         class Asked:
             def __init__(self, label): self.label = label

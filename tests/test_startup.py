@@ -72,8 +72,8 @@ def test_the_start_up_file_sorts_after_the_path_file_of_an_editable_install(venv
     assert max(path.name for path in venv.site_packages.glob("*.pth")) == rig.PTH
 
 
-@pytest.mark.parametrize("name", [rig.PTH, f"{rig.HOOK}.py"])
-def test_both_files_stand_at_the_root_of_site_packages_and_are_recorded(venv: rig.Venv, name: str):
+@pytest.mark.parametrize("name", [rig.PTH, f"{rig.HOOK}.py", f"{rig.WATCHING}.py"])
+def test_the_files_stand_at_the_root_of_site_packages_and_are_recorded(venv: rig.Venv, name: str):
     source = rig.ROOT / name if name == rig.PTH else rig.ROOT / "src" / name
     installed = (venv.site_packages / name).read_bytes()
     assert installed == source.read_bytes()
@@ -81,10 +81,10 @@ def test_both_files_stand_at_the_root_of_site_packages_and_are_recorded(venv: ri
     assert record(venv)[name] == f"sha256={digest}"
 
 
-def test_the_wheel_holds_both_files_once_at_its_root(wheel: Path):
+def test_the_wheel_holds_the_files_once_at_its_root(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
     assert [name for name in names if name.endswith(".pth")] == [rig.PTH]
-    assert [name for name in names if rig.HOOK in name] == [f"{rig.HOOK}.py"]
+    assert sorted(name for name in names if rig.HOOK in name) == [f"{rig.HOOK}.py", f"{rig.WATCHING}.py"]
 
 
 def test_the_entry_point_names_the_module_that_is_removed_last(installed: rig.Venv):
@@ -204,12 +204,12 @@ def test_the_two_environments_of_two_installs_do_not_know_of_each_other(venv: ri
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="counts instructions: valgrind is not on the PATH")
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the ceiling is one for Python 3.11")
-def test_the_start_costs_at_most_1_400_000_instructions(tmp_path: Path):
+def test_the_start_costs_at_most_1_200_000_instructions(tmp_path: Path):
     output = tmp_path / "startup.json"
     command = [sys.executable, str(rig.ROOT / "benchmarks" / "startup.py"), "--only-ours", "--output", str(output)]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     assert result.returncode == 0, rig.describe(result)
     (rows,) = json.loads(output.read_text(encoding="utf-8"))["raw"].values()
     # An empty module that is found and loaded costs half of it: less would mean that nothing was measured.
-    assert 500_000 < rows["rtx50-autoload"] < 1_400_000, rows
+    assert 500_000 < rows["rtx50-autoload"] < 1_200_000, rows
     assert rows["rtx50-autoload, RTX50_DISABLE=1"] <= rows["rtx50-autoload"] + 100_000, rows

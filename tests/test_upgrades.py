@@ -104,7 +104,7 @@ def test_a_removal_that_was_cut_short_is_mended_by_installing_again(venv, wheel)
     assert venv.run("-m", "rtx50_autoload", "status", "--verify").returncode == 0
 
 
-@pytest.mark.parametrize("without", [f"{rig.HOOK}.py", rig.PTH, SECOND_DOOR, "rtx50_autoload"])
+@pytest.mark.parametrize("without", [f"{rig.HOOK}.py", f"{rig.WATCHING}.py", rig.PTH, SECOND_DOOR, "rtx50_autoload"])
 def test_with_one_part_missing_python_runs(venv, without):
     path = venv.site_packages / without
     shutil.rmtree(path) if path.is_dir() else path.unlink()

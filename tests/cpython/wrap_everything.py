@@ -5,6 +5,9 @@ It names itself as the handler, which does nothing.
 
 import _rtx50_autoload_importlib_bootstrap as hook
 
+# Its own import cannot go through the hook, which loads it for every import.
+import _rtx50_autoload_importlib_bootstrap_watching  # noqa: F401
+
 
 class Everything:
     """Contains every name."""

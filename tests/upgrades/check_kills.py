@@ -120,7 +120,7 @@ def paths(venv: rig.Venv) -> list[Path]:
     site = venv.site_packages
     folders = [site / "rtx50_autoload", *site.glob("rtx50_autoload-*")]
     moved = [folder.with_name(f"~{folder.name[1:]}") for folder in folders]
-    return [site / rig.PTH, site / f"{rig.HOOK}.py", *folders, *moved]
+    return [site / rig.PTH, site / f"{rig.HOOK}.py", site / f"{rig.WATCHING}.py", *folders, *moved]
 
 
 if __name__ == "__main__":

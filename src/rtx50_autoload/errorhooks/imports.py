@@ -59,6 +59,7 @@ def _belongs_to_the_import(module: str | None) -> bool:
     return module is None or module.partition(".")[0] in {
         "_frozen_importlib",
         "_rtx50_autoload_importlib_bootstrap",
+        "_rtx50_autoload_importlib_bootstrap_watching",
         "importlib",
         "rtx50_autoload",
     }
