@@ -1,21 +1,19 @@
-"""Times `scan` and `doctor` on an environment with 2,000 shared libraries, and the second run from the cache.
+"""Times `scan` and `doctor` on environments with many shared libraries, and the second run from the cache.
 
     python benchmarks/environment_scan.py
 
-The environment is made for it and deleted: 200 distributions with ten libraries each, of which every second one holds
-GPU code (40 modules of 8 images, about as much as xformers) and the others are copies of an extension module of this
-Python. Cold: the pages of all files are dropped first (POSIX_FADV_DONTNEED, Linux only), as they are after a restart;
-warm: they are in the page cache. Inside: without the start of Python. The exit status is 1 where a second run takes a
-tenth of the first one or more.
+Each environment is made for it and deleted: distributions with ten libraries each, of which every second one holds GPU
+code (40 modules of 8 images, about as much as xformers, where nothing else is said) and the others are copies of an
+extension module of this Python. Cold: the pages of all files are dropped first (POSIX_FADV_DONTNEED, Linux only), as
+they are after a restart; warm: they are in the page cache. All without the start of Python. The exit status is 1 where
+a second run on the largest environment takes a tenth of the first one or more.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.machinery
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,10 +21,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import report
 from fake_binaries import container, elf, image
 from fake_distributions import install
 
-DISTRIBUTIONS, LIBRARIES = 200, 10
+LIBRARIES = 10
+#: How many distributions, and how many modules of eight images in a library that has any.
+LARGEST = (200, 40)
+MORE_LIBRARIES = ((25, 40), (50, 40), (100, 40), LARGEST)
+MORE_IMAGES = ((50, 10), (50, 20), (50, 40), (50, 80))
 IMAGES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "compute_120")
 
 #: Run in a fresh interpreter with the cache's file, so that nothing is left from the run before.
@@ -57,39 +60,66 @@ print(json.dumps([time.perf_counter() - start, number]))
 
 
 def main() -> int:
-    """Make the environment, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        site = Path(temporary, "lib", "site-packages")
-        size = make_environment(site)
-        print(
-            f"{DISTRIBUTIONS * LIBRARIES:,} shared libraries of {DISTRIBUTIONS} distributions, {size / 2**20:,.0f} MB"
-        )
-        print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-        print(f"{'':24}{'first run':>12}{'from cache':>12}{'ratio':>8}")
-        ratios = [measure(name, word, site, Path(temporary, "cache")) for name in READERS for word in ("cold", "warm")]
-    return int(max(ratios) >= 1 / 10)
+    """Make the environments, measure, print."""
+    options = report.arguments(__doc__).parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        size = make_environment(Path(folder, "site-packages"), *LARGEST)
+        measured = {
+            f"{name}, {word}": measure(name, word, Path(folder)) for name in READERS for word in ("cold", "warm")
+        }
+    report.Result(
+        "scan-environment",
+        f"{LARGEST[0] * LIBRARIES:,} shared libraries of {LARGEST[0]} distributions, {size / 2**20:,.0f} MB",
+        "nox -s bench_environment",
+        ("", "first run", "from the cache", "ratio"),
+        [(name, *map(milliseconds, both), f"{both[0] / both[1]:.1f}") for name, both in measured.items()],
+        measured,
+    ).finish(options.results)
+    growth = dict.fromkeys((*MORE_LIBRARIES, *MORE_IMAGES), 0.0)
+    for shape in growth:
+        with tempfile.TemporaryDirectory() as folder:
+            make_environment(Path(folder, "site-packages"), *shape)
+            growth[shape] = measure("scan", "warm", Path(folder))[0]
+    report.Result(
+        "scan-growth",
+        "How the time of a scan grows, warm, without the cache",
+        "nox -s bench_environment",
+        ("", "time", "for one library"),
+        [
+            (
+                f"{number * LIBRARIES:,} libraries, {modules * len(IMAGES)} images in every second one",
+                milliseconds(seconds),
+                f"{1e3 * seconds / (number * LIBRARIES):.2f} ms",
+            )
+            for (number, modules), seconds in growth.items()
+        ],
+        {f"{number} distributions, {modules} modules": seconds for (number, modules), seconds in growth.items()},
+    ).finish(options.results)
+    return int(any(second >= first / 10 for first, second in measured.values()))
 
 
-def make_environment(site: Path) -> int:
+def milliseconds(seconds: float) -> str:
+    """Write a time."""
+    return f"{1000 * seconds:,.0f} ms"
+
+
+def make_environment(site: Path, distributions: int, modules: int) -> int:
     """Write the distributions and return how many bytes their libraries have."""
-    with_code = elf([container(*(image(name, size=4096) for name in IMAGES))] * 40)
+    with_code = elf([container(*(image(name, size=4096) for name in IMAGES))] * modules)
     without = next(Path(os.__file__).parent.glob(f"lib-dynload/_json*{importlib.machinery.EXTENSION_SUFFIXES[0]}"))
     contents = (with_code, without.read_bytes())
-    for number in range(DISTRIBUTIONS):
+    for number in range(distributions):
         name = f"library-{number}"
         install(site, name, "1", {f"library_{number}/_{index}.so": contents[index % 2] for index in range(LIBRARIES)})
-    return sum(map(len, contents)) * DISTRIBUTIONS * LIBRARIES // 2
+    return sum(map(len, contents)) * distributions * LIBRARIES // 2
 
 
-def measure(name: str, word: str, site: Path, cache: Path) -> float:
-    """Print one line; return what part of the first run's time the second one took."""
+def measure(name: str, word: str, folder: Path) -> tuple[float, float]:
+    """Give the seconds of a first run and of a second one, which has the cache."""
+    cache = folder / "cache"
     cache.unlink(missing_ok=True)
-    first = run(name, word, site, cache)
-    second = run(name, word, site, cache)
-    print(f"{f'{name}, {word}':24}{1000 * first:9,.0f} ms{1000 * second:9,.0f} ms{first / second:7.1f}x")
-    return second / first
+    site = folder / "site-packages"
+    return run(name, word, site, cache), run(name, word, site, cache)
 
 
 def run(name: str, word: str, site: Path, cache: Path) -> float:

@@ -1,6 +1,6 @@
 """Training and inference steps on a GPU with this package at work and without it: how long they take, and every bit.
 
-    python benchmarks/gpu_work.py --output benchmarks/results/gpu-work.json
+    python benchmarks/gpu_work.py --results benchmarks/results
 
 Needs a GPU that torch can use, and diffusers for the UNet; weights are random, nothing is downloaded. Each measurement
 is a process of its own, in alternation. "With us" is more than most people have: torch's functions are patched, because
@@ -215,13 +215,14 @@ def main() -> int:
         for row in rows
     ]
     report.Result(
+        "gpu-work",
         "Steps on the GPU with us and without us",
         "python benchmarks/gpu_work.py",
         ("work", "without ms", "with us ms", "ratio", "noise without us", "bits"),
         shown,
         rows,
         ("torch", "diffusers"),
-    ).finish(options.output)
+    ).finish(options.results)
     return 0 if all(row["same_bits"] for row in rows) else 1
 
 

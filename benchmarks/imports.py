@@ -129,13 +129,14 @@ def main() -> int:
         )
         rows.append((f"{name}, CPU time", *cells))
     report.Result(
+        "imports",
         "Imports without us and with us",
         "nox -s bench_imports",
         ("", "without us", "with us", "added", "part"),
         rows,
         raw,
         ("torch", "xformers"),
-    ).finish(options.output)
+    ).finish(options.results)
     return 0
 
 

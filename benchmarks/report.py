@@ -25,7 +25,7 @@ __all__ = ["Result", "arguments"]
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """Make a parser with the option that every benchmark has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table and the raw figures as JSON")
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="write tables and raw figures there, as JSON")
     return parser
 
 
@@ -34,6 +34,7 @@ class Result:
     """One table.
 
     Attributes:
+        name: what its file is called.
         title: what was measured.
         command: how to do it again, from the root of the checkout.
         columns: the headings; the first column is text, the others are figures.
@@ -43,6 +44,7 @@ class Result:
 
     """
 
+    name: str
     title: str
     command: str
     columns: Sequence[str]
@@ -50,11 +52,12 @@ class Result:
     raw: Any
     packages: Sequence[str] = ()
 
-    def finish(self, output: Path | None) -> None:
-        """Print the table, and write the file where one is asked for."""
+    def finish(self, folder: Path | None) -> None:
+        """Print the table, and write the file where a folder is given."""
         print(self.text())
-        if output is not None:
-            output.parent.mkdir(parents=True, exist_ok=True)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            output = folder / f"{self.name}.json"
             output.write_text(json.dumps(self.document(), indent=1) + "\n", encoding="utf-8")
 
     def text(self) -> str:

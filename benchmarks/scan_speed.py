@@ -9,10 +9,8 @@ Warm: the file is in the page cache. Cold: its pages are dropped first (POSIX_FA
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -22,6 +20,8 @@ import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ sys.exit(options.run(options))
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.arguments(__doc__)
     parser.add_argument("--keep", type=Path, help="folder for the downloads and the unpacked library")
     parser.add_argument(
         "--rounds", type=int, default=9, help="of each process (default: 9; cuobjdump runs three times)"
@@ -75,7 +75,7 @@ def main() -> int:
         library = _extract(_fetch("torch-2.13.0", folder), LIBRARY, folder)
         cuobjdump = _extract(_fetch("nvidia_cuda_cuobjdump", folder), CUOBJDUMP, folder)
         cuobjdump.chmod(0o755)
-        _measure(library, cuobjdump, arguments.rounds)
+        _measure(library, cuobjdump, arguments.rounds).finish(arguments.results)
     return 0
 
 
@@ -96,27 +96,35 @@ def _extract(wheel: Path, member: str, folder: Path) -> Path:
     return target
 
 
-def _measure(library: Path, cuobjdump: Path, rounds: int) -> None:
-    print(
-        f"{library.name}, {library.stat().st_size:,} bytes; Python {platform.python_version()}, {os.cpu_count()} cores"
-    )
-    print(f"load average before: {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
-    print(f"{'':40}{'median':>12}{'best':>12}{'peak memory':>14}")
-    found = {}
+def _measure(library: Path, cuobjdump: Path, rounds: int) -> report.Result:
+    rows, raw = [], {}
     for word in ("warm", "cold"):
         _read_through(library)
         # Milliseconds each: enough of them that the median is not that of one burst of another program's work.
         reader = [sys.executable, "-c", READER, str(library), str(rounds * (20 if word == "warm" else 2)), word]
         times, peak, found = json.loads(subprocess.run(reader, check=True, capture_output=True, text=True).stdout)
-        inside = _row(f"reader, in a running process, {word}", times, peak)
         process = [sys.executable, "-c", COMMAND, str(library)]
-        alone = _row(f"scan --json, as a process, {word}", *_time(process, library, rounds, word))
         tool = [str(cuobjdump), "-lelf", "-lptx", str(library)]
-        theirs = _row(f"cuobjdump -lelf -lptx, {word}", *_time(tool, library, 3, word))
-        print(
-            f"{word}, by the medians: the reader {theirs / inside:,.0f} times faster, the process {theirs / alone:,.0f}"
-        )
-    print(json.dumps(found))
+        measured = {
+            "the reader, in a running process": (times, peak),
+            "scan --json, as a process": _time(process, library, rounds, word),
+            "cuobjdump -lelf -lptx": _time(tool, library, 3, word),
+        }
+        theirs = statistics.median(measured["cuobjdump -lelf -lptx"][0])
+        for what, (seconds, memory) in measured.items():
+            median = statistics.median(seconds)
+            cells = (f"{1000 * median:,.1f} ms", f"{memory / 1024:,.0f} MB", f"{theirs / median:,.1f}")
+            rows.append((f"{what}, {word}", *cells))
+        raw[word] = {**measured, "found": found}
+    size = library.stat().st_size
+    return report.Result(
+        "scan",
+        f"Listing the GPU code of {library.name} of torch 2.13.0, {size / 2**20:,.0f} MB",
+        "nox -s bench_scan",
+        ("", "median", "peak memory", "times as fast as cuobjdump"),
+        rows,
+        {"bytes": size, **raw},
+    )
 
 
 def _read_through(library: Path) -> None:
@@ -141,13 +149,6 @@ def _time(command: Sequence[str], library: Path, rounds: int, word: str) -> tupl
             raise subprocess.CalledProcessError(process.returncode, command)
         peak = max(peak, usage.ru_maxrss)
     return times, peak
-
-
-def _row(what: str, times: Sequence[float], peak: int) -> float:
-    """Print one line and return the median in seconds."""
-    median = statistics.median(times)
-    print(f"{what:40}{1000 * median:9,.1f} ms{1000 * min(times):9,.1f} ms{peak / 1024:11,.1f} MB")
-    return median
 
 
 if __name__ == "__main__":

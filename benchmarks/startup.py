@@ -181,12 +181,13 @@ def main() -> int:
             verdict = 1
             print(f"TOO MUCH: {rows['rtx50-autoload']:,} on {version}, the ceiling is {CEILING:,}", file=sys.stderr)
     report.Result(
+        "startup",
         "Instructions added to `python -c pass`",
         "nox -s bench_startup",
         ("start-up file", *results),
         table(results),
         results,
-    ).finish(options.output)
+    ).finish(options.results)
     return verdict
 
 

@@ -1,6 +1,6 @@
 """What runs and what does not on a card that answers 12.0: without us, with rtx50-compat 3.0.2, and with us.
 
-    python benchmarks/unlocks.py --xformers FOLDER... --rtx50-compat FOLDER --output benchmarks/results/unlocks.json
+    python benchmarks/unlocks.py --xformers FOLDER... --rtx50-compat FOLDER --results benchmarks/results
 
 Needs an NVIDIA GPU of capability 8.0 or later that torch can use. The folders hold unpacked wheels: one for each
 version of xformers, and rtx50-compat's. Each column of each version is one process.
@@ -230,13 +230,14 @@ def main() -> int:
         return 2
     rows, raw = measure(options)
     report.Result(
+        "unlocks",
         f"What runs where a card answers 12.0 ({len(list(cases()))} cases of attention for each version)",
         "python benchmarks/unlocks.py --xformers FOLDER... --rtx50-compat FOLDER",
         ("", "run", "fail", "Hopper's kernel", "broken"),
         rows,
         raw,
         ("torch", "triton", "transformers", "torchao", "bitsandbytes"),
-    ).finish(options.output)
+    ).finish(options.results)
     return int(any(row[0].endswith(COLUMNS[2]) and row[-1] != "0" for row in rows))
 
 
