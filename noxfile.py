@@ -330,6 +330,23 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_calls(session: nox.Session) -> None:
+    """Compare what a question for the capability costs with us and with stock torch, on a device made up if need be.
+
+    Needs a C compiler where there is no GPU.
+    """
+    session.install(".", TORCH)
+    session.run("python", "benchmarks/calls.py", *session.posargs)
+
+
+@nox.session
+def bench_environment(session: nox.Session) -> None:
+    """Time `scan` and `doctor` on environments with up to 2,000 libraries, for the first time and from the cache."""
+    session.install(".")
+    session.run("python", "benchmarks/environment_scan.py", *session.posargs)
+
+
+@nox.session
 def bench_scan(session: nox.Session) -> None:
     """Time the reader of GPU code beside NVIDIA's cuobjdump, on the largest library of a CUDA build of torch.
 
@@ -337,6 +354,13 @@ def bench_scan(session: nox.Session) -> None:
     """
     session.install(".")
     session.run("python", "benchmarks/scan_speed.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks that need no GPU. `-- --results FOLDER` writes their tables there, as JSON."""
+    for name in ("bench_startup", "bench_imports", "bench_calls", "bench_environment", "bench_scan"):
+        session.notify(name)
 
 
 @nox.session
