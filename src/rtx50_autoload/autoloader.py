@@ -6,6 +6,7 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import _rtx50_autoload_importlib_bootstrap as hook
@@ -15,6 +16,7 @@ from . import voice
 from .capability import Capability, format_capability
 from .errorhooks import Attendant, ErrorHooks
 from .evidence import devices as devices_module
+from .evidence import pci
 from .masquerading.adjustments import ADJUSTMENTS
 from .masquerading.patch import PatchSet
 from .masquerading.policy import Decision, Policy
@@ -105,6 +107,15 @@ class Autoloader:
             self.settings.masquerade.target(device.capability) not in {None, device.capability} for device in devices
         )
 
+    @cached_property
+    def ruled_out(self) -> bool:
+        """Whether nobody is told anything because no GPU here can be one that is meant; the driver is not asked."""
+        return (
+            not self.settings.simulate
+            and self.settings.masquerade.begins_at(pci.BLACKWELL)
+            and pci.all_are_older_than_blackwell()
+        )
+
     def decide(self, caller: str | None, capability: Capability) -> Capability:
         """Answer a caller, keep the decision, and say the first time that somebody is told another capability."""
         decision = self.policy.decide(caller, capability)
@@ -190,7 +201,7 @@ class Autoloader:
             hook.record(error)
 
     def _told_to_anyone(self) -> bool:
-        return bool(self.settings.simulate) or self.needed(self.survey.devices)
+        return bool(self.settings.simulate) or (not self.ruled_out and self.needed(self.survey.devices))
 
     def _torch_arrived(self, cuda: ModuleType) -> None:
         """Patch `torch.cuda` if somebody has to be told something, now or once CUDA shows its devices."""
@@ -198,7 +209,7 @@ class Autoloader:
             return
         if self._told_to_anyone() or self._blocks:
             self._patch(cuda)
-        elif not self.survey.devices and is_cuda_build(cuda):
+        elif not self.ruled_out and not self.survey.devices and is_cuda_build(cuda):
             # NVML does not answer here, so the devices are not known before the program itself has initialised CUDA.
             when_cuda_is_up(cuda, self._cuda_is_up)
 
@@ -217,7 +228,7 @@ class Autoloader:
 
     def _adjust(self, module: ModuleType) -> None:
         """Set the switches of a library that has just arrived."""
-        if not self.needed(self.survey.devices):
+        if self.ruled_out or not self.needed(self.survey.devices):
             return
         for name in self.policy.adjustments():
             if ADJUSTMENTS[name].module == module.__name__:

@@ -82,6 +82,10 @@ class CapabilityMap:
         rules = dict(self.rules)
         return rules.get(capability, rules.get((major, None)))
 
+    def begins_at(self, capability: Capability) -> bool:
+        """Tell whether nothing stands for a capability below this one."""
+        return all((major, minor or 0) >= capability for (major, minor), _ in self.rules)
+
     def __str__(self) -> str:
         return ",".join(
             f"{major}.{'*' if minor is None else minor}:{format_capability(target)}"
