@@ -88,7 +88,8 @@ def tests(session: nox.Session) -> None:
     """Run the tests on every Python found: the package is a start-up file of Python, so each version is another world.
 
     Lines are counted on the Python that runs nox, in the interpreters that the tests start too; the session `coverage`
-    shows them. Counting slows each of those interpreters by half, so the other Pythons go without.
+    shows them. Counting slows each of those interpreters by half, so the other Pythons go without. What is marked as
+    costly runs on the oldest Python and on that one; `-- -m ""` has it run on all.
     """
     session.install(".", *TEST_REQUIREMENTS)
     env: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
@@ -100,9 +101,10 @@ def tests(session: nox.Session) -> None:
         torch = TORCH
     if torch:
         env["RTX50_TEST_TORCH"] = torch
+    chosen = () if session.python in (OWN, VERSIONS[0]) else ("-m", "not costly")
     # Most tests wait for interpreters that they start; more workers than that wait for each other.
     workers = str(min(os.cpu_count() or 1, 8))
-    session.run("python", "-m", "pytest", "--numprocesses", workers, *session.posargs, env=env)
+    session.run("python", "-m", "pytest", "--numprocesses", workers, *chosen, *session.posargs, env=env)
 
 
 def is_small(session: nox.Session, requirement: str) -> bool:

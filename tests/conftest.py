@@ -23,6 +23,27 @@ if TYPE_CHECKING:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: Their tests take long, and what they try hardly depends on the Python: real installers and processes by the dozen.
+COSTLY = {
+    *(
+        "test_crash_question",
+        "test_fix_apply",
+        "test_fix_killed",
+        "test_fix_undo",
+        "test_incidents_at_once",
+        "test_mcp",
+    ),
+    *("test_nvcc_output", "test_scripts_command", "test_security_files", "test_security_working_folder"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of those modules."""
+    for item in items:
+        if item.path.stem in COSTLY:
+            item.add_marker(pytest.mark.costly)
+
+
 class MakeVenv(Protocol):
     """What the fixture `make_venv` gives."""
 

@@ -87,6 +87,7 @@ def test_only_what_was_taken_out_of_the_data_is_counted():
     assert dict(prompt_for(situation=Situation()).redacted) == {}
 
 
+@pytest.mark.costly
 def test_no_half_of_a_secret_comes_through_wherever_a_line_is_cut():
     """What is too long is cut only after secrets are out: half of one has no form that a rule knows."""
     judged = 0
@@ -125,6 +126,7 @@ def test_of_a_long_error_the_end_and_the_line_that_decided_are_kept():
     assert len(text) <= LONGEST
 
 
+@pytest.mark.costly
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(min_size=1), st.integers(1, 3_000), st.integers(1, 300))
 def test_it_is_never_longer_than_it_may_be(text, times, lines):

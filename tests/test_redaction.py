@@ -329,6 +329,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.costly
 def test_the_time_grows_with_the_length_of_a_hostile_text_and_no_faster():
     def seconds(text):
         start = time.process_time()
@@ -344,6 +345,7 @@ def test_the_time_grows_with_the_length_of_a_hostile_text_and_no_faster():
     assert slow == []
 
 
+@pytest.mark.costly
 def test_a_text_of_a_megabyte_made_against_the_rules_is_redacted():
     # A key that never ends would take the rest with it.
     text = (
