@@ -461,7 +461,8 @@ def many(session: nox.Session) -> None:
     session.install(".", "pytest>=8", "uv", "pip")
     session.run("python", "-m", "pip", "install", "--quiet", TORCH, *frameworks)
     checks = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/many_processes/check_*.py"))
-    env = {"PYTHONDONTWRITEBYTECODE": None}
+    # Ray copies the environment, which would hold its sockets if it had its temporary files where nox keeps them.
+    env: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None, "TMPDIR": None}
     session.run("python", "-m", "pytest", "-s", *checks, *session.posargs, env=env)
 
 

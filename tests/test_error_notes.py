@@ -231,6 +231,29 @@ except RuntimeError as error:
     assert "ValueError: the framework failed" in stderr
 
 
+def test_an_error_that_holds_the_workers_traceback_and_lends_its_notes_shows_them_once(fake):
+    # As Ray makes it: the class is both, the text is the worker's traceback, all else is asked of the cause.
+    code = """
+import traceback
+class Task(torch.AcceleratorError):
+    def __init__(self, cause):
+        self.cause, self.text = cause, "".join(traceback.format_exception(cause))
+    def __str__(self):
+        return self.text
+    def __getattr__(self, name):
+        return getattr(self.cause, name)
+try:
+    launch()
+except torch.AcceleratorError as error:
+    sys.excepthook(type(error), error, error.__traceback__)  # the worker's
+    task = Task(error)
+raise task
+"""
+    result = fake.run_code(DEVICE_ERROR + code, env=SIMULATED, check=False)
+    assert result.returncode == 1
+    assert result.stderr.count("Run: rtx50-autoload incidents show") == 2, result.stderr  # the worker's, and the task's
+
+
 def test_the_cause_of_an_uncaught_error_is_looked_into(venv):
     code = (
         DEVICE_ERROR

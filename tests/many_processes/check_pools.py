@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 
 import pytest
 from programs import ACTIVE, TELLS, speeches
@@ -66,16 +67,24 @@ dist.all_reduce(total)
 print(json.dumps([tell()[1], dist.get_world_size(), total.item()]) + chr(10), end="", flush=True)
 dist.destroy_process_group()
 """
+# `accelerate launch` starts one process on a CPU, unless there is MPI.
+ACCELERATE = f"""
+def work():
+{textwrap.indent(RANKS, "    ")}
+if __name__ == "__main__":
+    from accelerate import debug_launcher
+    debug_launcher(work, num_processes=8)
+"""
 LAUNCHERS = {
-    "torchrun": ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=8"),
-    "accelerate": ("-m", "accelerate.commands.launch", "--cpu", "--num_machines=1", "--num_processes=8"),
+    "torchrun": (("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=8"), RANKS),
+    "accelerate": ((), ACCELERATE),
 }
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS.values(), ids=LAUNCHERS)
+@pytest.mark.parametrize(("launcher", "code"), LAUNCHERS.values(), ids=LAUNCHERS)
 @pytest.mark.parametrize("disabled", [False, True])
-def test_eight_ranks_are_told_the_same_work_together_and_one_says_it(bench, launcher, disabled):
-    (bench.folder / "program.py").write_text(TELLS + RANKS, encoding="utf-8")
+def test_eight_ranks_are_told_the_same_work_together_and_one_says_it(bench, launcher, code, disabled):
+    (bench.folder / "program.py").write_text(TELLS + code, encoding="utf-8")
     result = bench.run(sys.executable, *launcher, "program.py", RTX50_DISABLE=str(int(disabled)))
     told = ["AssertionError", "AssertionError", False] if disabled else ACTIVE
     answers = [json.loads(line) for line in result.stdout.splitlines()]

@@ -89,6 +89,7 @@ class Attendant:
             candidates = list(linked(error))
             noted = next(filter(note.is_noted, candidates), None)
             if noted is not None:
+                note.drop_repeated(noted)
                 return self._found_before(noted)
             for candidate in candidates:
                 if concerns(candidate):

@@ -14,7 +14,7 @@ from rtx50_autoload.printable import printable
 if TYPE_CHECKING:
     from rtx50_autoload.diagnosis.diagnosis import Diagnosis
 
-__all__ = ["PREFIX", "is_noted", "line", "our_note", "put", "words"]
+__all__ = ["PREFIX", "drop_repeated", "is_noted", "line", "our_note", "put", "words"]
 
 #: What each line of ours begins with; also how a note of ours is known.
 PREFIX = "rtx50-autoload: "
@@ -62,6 +62,16 @@ def is_noted(error: BaseException) -> bool:
     with suppress(Exception):  # an error that cannot be written
         return f"\n{_LAST_LINE}" in str(error)
     return False
+
+
+def drop_repeated(error: BaseException) -> None:
+    """Take our note off an error whose text has it already.
+
+    Ray writes the worker's traceback with its notes into the text of an error, and lends it the notes of its cause.
+    """
+    note = our_note(error)
+    if note is not None and note in str(error):
+        error.__notes__.remove(note)
 
 
 def put(error: BaseException, note: str) -> None:
