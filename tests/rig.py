@@ -20,6 +20,7 @@ FAKES = Path(__file__).resolve().parent / "fakes"
 PTH = "rtx50_autoload.pth"
 HOOK = "_rtx50_autoload_importlib_bootstrap"
 WATCHING = f"{HOOK}_watching"
+SECOND_DOOR = "rtx50_autoload_second_door"
 
 #: No child of a test runs longer; a hook that dead-locks an import fails the test instead of stopping it for ever.
 TIMEOUT = 180

@@ -18,7 +18,7 @@ import rig
 
 SIMULATED = {"RTX50_SIMULATE": "12.0"}
 EARLIER = sorted((Path(__file__).parent / "earlier_hooks").glob("*.txt"))
-SECOND_DOOR = "rtx50_autoload_second_door.py"
+SECOND_DOOR = f"{rig.SECOND_DOOR}.py"
 
 LOOK = f"""
 import sys, torch

@@ -14,8 +14,8 @@ import rig
 
 #: Python itself names a start-up line that fails, and torch an entry point that does.
 NEEDED_BY_OTHERS = {
-    "removed": {f"{rig.HOOK}.py"},
-    "cut": {f"{rig.HOOK}.py", rig.PTH, "entry_points.txt"},
+    "removed": {f"{rig.HOOK}.py", f"{rig.SECOND_DOOR}.py"},
+    "cut": {f"{rig.HOOK}.py", f"{rig.SECOND_DOOR}.py", rig.PTH, "entry_points.txt"},
 }
 DAMAGES = {
     "removed": lambda file, _: file.unlink(),

@@ -60,12 +60,15 @@ def test_an_error_of_a_worker_is_counted_once_and_told(bench, code):
 
 RANKS = """
 import torch.distributed as dist
-dist.init_process_group("gloo")
+torchrun = not dist.is_initialized()  # Accelerate has done that, and ends it
+if torchrun:
+    dist.init_process_group("gloo")
 import torch
 total = torch.ones(1) * (dist.get_rank() + 1)
 dist.all_reduce(total)
 print(json.dumps([tell()[1], dist.get_world_size(), total.item()]) + chr(10), end="", flush=True)
-dist.destroy_process_group()
+if torchrun:
+    dist.destroy_process_group()
 """
 # `accelerate launch` starts one process on a CPU, unless there is MPI.
 ACCELERATE = f"""
@@ -73,6 +76,7 @@ def work():
 {textwrap.indent(RANKS, "    ")}
 if __name__ == "__main__":
     from accelerate import debug_launcher
+    tell()  # its ranks are processes that work for it, so it is the one that speaks
     debug_launcher(work, num_processes=8)
 """
 LAUNCHERS = {

@@ -75,7 +75,7 @@ def built(side: Side, script: str) -> None:
 
 @pytest.mark.parametrize("collected", [False, True])
 def test_a_folder_of_pyinstaller(sides, collected):
-    names = ("_rtx50_autoload_importlib_bootstrap", "rtx50_autoload")
+    names = (rig.HOOK, rig.WATCHING, rig.SECOND_DOOR, "rtx50_autoload")
     for side in (sides.with_us, sides.without):
         ours = collected and side is sides.with_us
         options = " ".join(f"--collect-all {name} --copy-metadata rtx50-autoload" for name in names) if ours else ""
