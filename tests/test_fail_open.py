@@ -26,8 +26,8 @@ PLACES = {
     "module_failed": "activation.module_failed = bug",
     "torch_ready": "activation.torch_ready = bug",
     "the settings": "autoloader.settings_module.load = autoloader.Autoloader.__init__ = bug",
-    "the survey of devices": "autoloader.devices_module.survey = bug",
-    "the simulation": "autoloader.simulate = bug",
+    "the survey of devices": "devices.survey = bug",
+    "the simulation": "simulation.simulate = bug",
     "the making of the teller": "autoloader.make_teller = bug",
     "the patches": "autoloader.capability_patches = bug",
     "one patch": "patch.CodePatch.apply = patch.AttributePatch.apply = bug",
@@ -48,7 +48,8 @@ import _rtx50_autoload_importlib_bootstrap as hook
 import _rtx50_autoload_importlib_bootstrap_watching as watching
 from rtx50_autoload import activation, autoloader, voice
 from rtx50_autoload.errorhooks import attendant, hooks, incompatible
-from rtx50_autoload.masquerading import adjustments, patch, policy
+from rtx50_autoload.evidence import devices, driver
+from rtx50_autoload.masquerading import adjustments, patch, policy, simulation
 
 def bug(*args, **kwargs):
     raise ZeroDivisionError("a bug planted by the test")
@@ -97,7 +98,7 @@ print(len(hook.faults))
 
 
 def test_debug_shows_the_fault_and_status_names_it(either_torch):
-    program = PLANT + "autoloader.devices_module.survey = bug\nimport torch\nprint(hook.faults)"
+    program = PLANT + "driver.is_absent = bug\nimport torch\nprint(hook.faults)"
     result = either_torch.run_code(program, env={"RTX50_DEBUG": "1"})
     assert "internal fault" in result.stderr
     assert "a bug planted by the test" in result.stderr

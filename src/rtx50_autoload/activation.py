@@ -17,8 +17,6 @@ from . import voice
 from .autoloader import Autoloader
 from .errorhooks import Guard
 from .errors import MappingError
-from .masquerading.policy import OURSELVES
-from .masquerading.profiles import belongs, profile_of
 from .settings import CapabilityMap
 
 if TYPE_CHECKING:
@@ -71,7 +69,9 @@ def _prepare() -> Autoloader | None:
             if loaded.settings.batman_mode:
                 voice.say("Batman mode: I am the night, and your sm_120 is safe with me.")
             _current = loaded
-            begin = [loaded.error_hooks.install, loaded.rescue.install]
+            begin = [loaded.error_hooks.install]
+            if loaded.settings.rescue == "provide":
+                begin.append(loaded.rescue.install)
             if loaded.settings.check_install:
                 begin.append(_check_installation)
             for each in begin:
@@ -198,6 +198,9 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
         MappingError: `mapping` is not one.
 
     """
+    from .masquerading.policy import OURSELVES  # noqa: PLC0415 - every `import torch` waits for this module
+    from .masquerading.profiles import belongs, profile_of  # noqa: PLC0415 - likewise
+
     try:
         chosen = None if mapping is None else CapabilityMap.parse(mapping)
     except ValueError as error:

@@ -1,4 +1,8 @@
-"""What one process found out, decided and did: the rooms below wired together."""
+"""What one process found out, decided and did: the rooms below wired together.
+
+Every `import torch` waits for this module, so what only some processes need is imported where they need it: the rooms
+that ask the driver, that decide who is told what, and that stand in for attention.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import _rtx50_autoload_importlib_bootstrap as hook
 
@@ -15,12 +19,8 @@ from . import settings as settings_module
 from . import voice
 from .capability import Capability, format_capability
 from .errorhooks import Attendant, ErrorHooks
-from .evidence import devices as devices_module
-from .evidence import pci
-from .masquerading.adjustments import ADJUSTMENTS
+from .evidence import driver, pci
 from .masquerading.patch import PatchSet
-from .masquerading.policy import Decision, Policy
-from .masquerading.simulation import simulate
 from .masquerading.tell import block_rule
 from .masquerading.torch_cuda import (
     capability_patches,
@@ -29,17 +29,21 @@ from .masquerading.torch_cuda import (
     make_teller,
     when_cuda_is_up,
 )
-from .rescue import SteppingIn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from .evidence.devices import Device, Survey
+    from .masquerading.policy import Decision, Policy
     from .masquerading.tell import BlockRule
+    from .rescue import SteppingIn
     from .settings import Settings
 
 __all__ = ["Autoloader"]
+
+#: The packages in `rescue/functions.toml`, which only they make worth reading.
+_STOOD_IN_FOR: Final = frozenset({"flash_attn", "xformers"})
 
 
 def installed_version(distribution: str) -> str | None:
@@ -66,7 +70,6 @@ class Autoloader:
         decisions: every caller that asked, with the true capability of the device, and what it was told.
         failures: watched modules that could not be imported, with the error's type and text.
         error_hooks: the ways by which errors come to diagnosis.
-        rescue: the functions that torch's attention answers for where their kernels cannot be loaded.
 
     """
 
@@ -77,6 +80,7 @@ class Autoloader:
     failures: dict[str, str] = field(default_factory=dict)
     active: bool = True
     _survey: Survey | None = None
+    _rescue: SteppingIn | None = None
     _versions: dict[str, str | None] = field(default_factory=dict)
     _set_back: list[Callable[[], None]] = field(default_factory=list)
     _arrived: set[str] = field(default_factory=set)
@@ -86,11 +90,26 @@ class Autoloader:
 
     def __post_init__(self) -> None:
         voice.quiet, voice.debug = self.settings.quiet, self.settings.debug
-        self.policy = Policy(self.settings, self._version)
         self.error_hooks = ErrorHooks(Attendant(self.settings.quiet))
-        self.rescue = SteppingIn(
-            self.settings, self._version, lambda: self.survey, self.applied, self.error_hooks.attendant
-        )
+
+    @cached_property
+    def policy(self) -> Policy:
+        """Who is told what."""
+        from .masquerading.policy import Policy  # noqa: PLC0415
+
+        return Policy(self.settings, self._version)
+
+    @property
+    def rescue(self) -> SteppingIn:
+        """The functions that torch's attention answers for where their kernels cannot be loaded."""
+        from .rescue import SteppingIn  # noqa: PLC0415
+
+        with self._lock:
+            if self._rescue is None:
+                self._rescue = SteppingIn(
+                    self.settings, self._version, lambda: self.survey, self.applied, self.error_hooks.attendant
+                )
+            return self._rescue
 
     @property
     def survey(self) -> Survey:
@@ -98,7 +117,9 @@ class Autoloader:
         # Kept in a name of its own: another thread may have it looked at anew meanwhile.
         survey = self._survey
         if survey is None:
-            survey = self._survey = devices_module.survey(self.settings.simulate)
+            from .evidence import devices  # noqa: PLC0415
+
+            survey = self._survey = devices.survey(self.settings.simulate)
         return survey
 
     def needed(self, devices: tuple[Device, ...]) -> bool:
@@ -145,8 +166,9 @@ class Autoloader:
         except Exception as error:  # noqa: BLE001 - what is told to whom does not depend on it
             hook.record(error)
         self._tell_and_adjust(module)
-        # After the adjustments: what they keep a library off, need not be foreseen.
-        self.rescue.arrived(module)
+        if module.__name__.partition(".")[0] in _STOOD_IN_FOR:
+            # After the adjustments: what they keep a library off, need not be foreseen.
+            self.rescue.arrived(module)
         if not self.active:
             # Deactivated by another thread meanwhile, which could not take back what was not there yet.
             self.restore()
@@ -170,8 +192,7 @@ class Autoloader:
 
     def catch_up(self) -> bool:
         """Act on the modules that were there before us; tell whether torch was among them."""
-        names = {"torch.cuda", *(adjustment.module for adjustment in ADJUSTMENTS.values()), *self.rescue.modules}
-        late = (names & sys.modules.keys()) - self._arrived
+        late = {name for name in list(sys.modules) if name in hook.watched} - self._arrived
         for name in sorted(late, reverse=True):
             self.arrived(sys.modules[name])
         return "torch.cuda" in late
@@ -201,7 +222,13 @@ class Autoloader:
             hook.record(error)
 
     def _told_to_anyone(self) -> bool:
-        return bool(self.settings.simulate) or (not self.ruled_out and self.needed(self.survey.devices))
+        return bool(self.settings.simulate) or self._is_needed()
+
+    def _is_needed(self) -> bool:
+        """Tell whether anybody is to be told anything, with as few questions as that takes."""
+        # Where there is nobody to ask, what torch has told meanwhile counts.
+        unknown = self._survey is None and not self.settings.simulate and driver.is_absent()
+        return not self.ruled_out and not unknown and self.needed(self.survey.devices)
 
     def _torch_arrived(self, cuda: ModuleType) -> None:
         """Patch `torch.cuda` if somebody has to be told something, now or once CUDA shows its devices."""
@@ -209,7 +236,7 @@ class Autoloader:
             return
         if self._told_to_anyone() or self._blocks:
             self._patch(cuda)
-        elif not self.ruled_out and not self.survey.devices and is_cuda_build(cuda):
+        elif not self.ruled_out and (self._survey is None or not self._survey.devices) and is_cuda_build(cuda):
             # NVML does not answer here, so the devices are not known before the program itself has initialised CUDA.
             when_cuda_is_up(cuda, self._cuda_is_up)
 
@@ -222,14 +249,18 @@ class Autoloader:
             self.patches.restore()
             teller = make_teller(cuda, self.decide, hook.record)
             if self.settings.simulate:
+                from .masquerading.simulation import simulate  # noqa: PLC0415
+
                 simulate(cuda, self.settings.simulate, teller, self.patches)
             for patch in capability_patches(cuda, teller):
                 self.patches.apply(patch)
 
     def _adjust(self, module: ModuleType) -> None:
         """Set the switches of a library that has just arrived."""
-        if self.ruled_out or not self.needed(self.survey.devices):
+        if not self._is_needed():
             return
+        from .masquerading.adjustments import ADJUSTMENTS  # noqa: PLC0415
+
         for name in self.policy.adjustments():
             if ADJUSTMENTS[name].module == module.__name__:
                 try:
@@ -243,7 +274,8 @@ class Autoloader:
         """Take everything back."""
         with self._lock:
             self.active = False
-            for each in (self.error_hooks.remove, self.rescue.restore, *reversed(self._set_back)):
+            stand_ins = () if self._rescue is None else (self._rescue.restore,)
+            for each in (self.error_hooks.remove, *stand_ins, *reversed(self._set_back)):
                 try:
                     each()
                 except Exception as error:  # noqa: BLE001, PERF203 - the rest is to be taken back all the same

@@ -8,7 +8,7 @@ __all__ = ["printable"]
 
 # Control characters move a terminal's cursor or are no XML; surrogates stand for bytes that are no UTF-8; the
 # directional marks show a name other than it is, and what has no width or is no character hides in one.
-_UNSHOWABLE = re.compile(
+_UNSHOWABLE = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff"
     "\u061c\u200b\u2028\u2029\u2060\ufeff\U000e0000-\U000e007f]"
 )
@@ -16,4 +16,4 @@ _UNSHOWABLE = re.compile(
 
 def printable(text: str) -> str:
     r"""Write what cannot be shown as Python does, such as ``\x1b``."""
-    return _UNSHOWABLE.sub(lambda match: repr(match[0])[1:-1], text)
+    return re.sub(_UNSHOWABLE, lambda match: repr(match[0])[1:-1], text)

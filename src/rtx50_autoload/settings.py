@@ -3,6 +3,9 @@
 Each setting is taken from the first layer that names it: the process's environment, ``rtx50-autoload.toml`` in
 ``sys.prefix``, the user's ``config.toml``, the default. A value that cannot be understood does not fall through to the
 next layer: the user meant something else than what stands there, so the default holds and a problem says so.
+
+Every `import torch` waits for this module. Its classes are named tuples because a data class takes four times as long
+to make.
 """
 
 from __future__ import annotations
@@ -10,9 +13,8 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from rtx50_autoload.capability import Capability, format_capability, parse_capability
 from rtx50_autoload.errors import SettingsFileError
@@ -49,8 +51,7 @@ _PREFIX = "RTX50_"
 _Meaning = TypeVar("_Meaning")
 
 
-@dataclass(frozen=True, slots=True)
-class CapabilityMap:
+class CapabilityMap(NamedTuple):
     """Which capability stands for which true one, as in ``12.0:9.0`` or, for every minor version, ``12.*:9.0``."""
 
     #: ``((major, minor), target)``; a minor version of ``None`` stands for all of them.
@@ -93,8 +94,7 @@ class CapabilityMap:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatedDevice:
+class SimulatedDevice(NamedTuple):
     """A device that is not there, for a library's CI and for tests."""
 
     name: str
@@ -116,8 +116,7 @@ class SimulatedDevice:
         return f"{self.name}:{format_capability(self.capability)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What holds for this process."""
 
     #: Nothing at all happens.
@@ -150,8 +149,7 @@ class Settings:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One setting: how it is named, read, and written."""
 
     #: The name in :class:`Settings` and in a settings file.
@@ -249,8 +247,7 @@ FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
+class _Layer(NamedTuple):
     #: ``environment``, or the file's path.
     source: str
     #: Field names and what is set for them, not yet read.

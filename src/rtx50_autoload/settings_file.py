@@ -29,7 +29,6 @@ Value: TypeAlias = bool | int | str | list[str]
 _LARGEST = 200_000
 # A folder that may not be looked into, or cannot be one, holds no file of this user: HOME may be somebody else's.
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG}
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def read_values(path: Path, *, shared: bool = False) -> dict[str, Any]:
@@ -44,7 +43,8 @@ def read_values(path: Path, *, shared: bool = False) -> dict[str, Any]:
             written it.
 
     """
-    return _parse(path, _read(path, shared=shared))
+    text = _read(path, shared=shared)
+    return _parse(path, text) if text else {}
 
 
 def set_value(path: Path, key: str, value: Value, *, shared: bool = False) -> None:
@@ -63,7 +63,7 @@ def set_value(path: Path, key: str, value: Value, *, shared: bool = False) -> No
         ValueError: the key is not a bare TOML key.
 
     """
-    if _BARE_KEY.fullmatch(key) is None:
+    if re.fullmatch(r"[A-Za-z0-9_-]+", key) is None:
         raise ValueError(f"{key!r} is not a bare TOML key")
     text = _read(path, shared=shared)
     values = _parse(path, text)

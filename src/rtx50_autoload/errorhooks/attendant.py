@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import _rtx50_autoload_importlib_bootstrap as hook
 
@@ -40,8 +40,7 @@ _LONGEST_WAIT = 10.0
 _Key = tuple[type, str, "str | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A diagnosis that says something, and where it was recorded.
 
     Attributes:

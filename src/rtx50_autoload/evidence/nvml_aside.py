@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from rtx50_autoload.evidence import driver
+
 if TYPE_CHECKING:
     from rtx50_autoload.evidence.nvml import Reading
 
@@ -48,20 +50,10 @@ def is_due() -> bool:
             and not getattr(sys, "frozen", False)
             # The program asks the driver itself, so that its thread is there. torch imports pynvml and asks nothing.
             and "/libnvidia-ml.so" not in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
-            and _is_there()
+            and not driver.is_absent()
         )
     except OSError:  # no /proc
         return False
-
-
-def _is_there() -> bool:
-    """Tell whether there is a library to ask, which is the cheaper question; to load it starts nothing."""
-    import ctypes  # noqa: PLC0415 - not before it is needed
-
-    with suppress(OSError):
-        ctypes.CDLL("libnvidia-ml.so.1")
-        return True
-    return False
 
 
 def read(time_limit: float) -> Reading:

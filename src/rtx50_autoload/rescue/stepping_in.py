@@ -66,11 +66,6 @@ class SteppingIn:
         """Tell whether modules of ours stand in the place of one that cannot be imported."""
         return self.provider.replace(module.__name__, error)
 
-    @property
-    def modules(self) -> frozenset[str]:
-        """The modules whose functions are watched; none where the settings say so."""
-        return frozenset(library.module for library in (load_libraries() if self.settings.rescue != "0" else ()))
-
     def arrived(self, module: ModuleType) -> None:
         """Watch the functions that came with a module which has just run, or run again."""
         if self.settings.rescue == "0":
