@@ -5,6 +5,9 @@
 After each kill, Python is started with nothing to do and with torch (a fake one) to import. It has to end with exit
 code 0. What it must not print is counted: Python's own message of a start-up file whose module is gone. Then the same
 tool installs the package again, and `status --verify` has to find nothing.
+
+One loss is known, and counted: pip puts the old metadata aside under a name with which Python still finds them. If it
+is killed before the new files are there, torch finds an entry point whose module is gone, and refuses to be imported.
 """
 
 from __future__ import annotations
@@ -62,7 +65,9 @@ def kill_everywhere(tool: str, action: str, base: rig.Venv, options: argparse.Na
         shutil.copytree(kept, base.site_packages, symlinks=True)
         killed = run_and_kill(tool, action, base, options.wheel, number)
         start, torch = (base.run("-c", code) for code in ("pass", "import torch"))
-        if start.returncode or torch.returncode:
+        if not start.returncode and is_put_aside(base, torch.stderr):
+            seen["torch refuses metadata that pip has put aside"] += 1
+        elif start.returncode or torch.returncode:
             seen["Python or import torch failed"] += 1
             print(tool, action, number, rig.describe(start), rig.describe(torch))
         elif ORPHAN in start.stderr:
@@ -93,6 +98,12 @@ def kill_everywhere(tool: str, action: str, base: rig.Venv, options: argparse.Na
     return seen["Python or import torch failed"] + seen["something else is printed"] + seen["NOT mended"]
 
 
+def is_put_aside(venv: rig.Venv, stderr: str) -> bool:
+    """Tell whether torch has found the metadata that pip put aside, and not the module that they name."""
+    aside = list(venv.site_packages.glob("~*.dist-info"))
+    return bool(aside) and f"No module named '{rig.SECOND_DOOR}'" in stderr
+
+
 def uv_pip(venv: rig.Venv, verb: str) -> list[str]:
     """Give the command of uv that works on an environment."""
     return [sys.executable, "-m", "uv", "pip", verb, "--python", str(venv.python)]
@@ -120,7 +131,14 @@ def paths(venv: rig.Venv) -> list[Path]:
     site = venv.site_packages
     folders = [site / "rtx50_autoload", *site.glob("rtx50_autoload-*")]
     moved = [folder.with_name(f"~{folder.name[1:]}") for folder in folders]
-    return [site / rig.PTH, site / f"{rig.HOOK}.py", site / f"{rig.WATCHING}.py", *folders, *moved]
+    return [
+        site / rig.PTH,
+        site / f"{rig.HOOK}.py",
+        site / f"{rig.WATCHING}.py",
+        site / f"{rig.SECOND_DOOR}.py",
+        *folders,
+        *moved,
+    ]
 
 
 if __name__ == "__main__":
