@@ -351,3 +351,10 @@ class TestTorch:
         monkeypatch.delitem(sys.modules, "torch", raising=False)
         assert survey() == Survey((), None, "No driver.")
         assert "torch" not in sys.modules
+
+
+def test_a_driver_is_absent_where_its_library_is(driver):
+    code = "from rtx50_autoload.evidence import driver; print(driver.is_absent())"
+    assert python(code, driver=driver) == "False\n"
+    if not any(Path("/dev").glob("nvidia*")) and not Path("/dev/dxg").exists():
+        assert python(code) == "True\n"
