@@ -314,7 +314,13 @@ CODE = "import sys; sys.path.insert(0, '.'); from asking import ask; print(ask()
         "print('parent', ask()); run(CODE); print('parent', ask())",
         "run(CODE); print('parent', ask())",
         "[run(CODE) for _ in range(10)]",
-        "at_once(4, CODE)",
+        pytest.param(
+            "at_once(4, CODE)",
+            marks=pytest.mark.skipif(
+                sys.version_info[:3] == (3, 13, 0),
+                reason="on Python 3.13.0 `import tomllib` in several at once is a crash of Python's without us, too",
+            ),
+        ),
         "assert 'mine' in str(run('import torch; raise ValueError(\"mine\")')); run(CODE)",
     ],
 )
