@@ -24,7 +24,7 @@ def trap(tmp_path):
 
 def test_the_trap_catches_who_asks_for_what_lies_in_it(installed, trap):
     # Without start-up files: our own modules, which are in the trap too, would be caught first.
-    for arguments in (["-S", "-c", "import torch"], ["-c", "import pip"], ["-m", "rtx50_autoload"]):
+    for arguments in (["-S", "-c", "import torch"], ["-c", "import pip"], ["-c", "import rtx50_autoload"]):
         installed.run(*arguments, cwd=trap.folder)
     installed.run("/bin/sh", "-c", "nvcc; uv", cwd=trap.folder, env=leading_here({}))
     caught = {"module torch", "module pip", "module rtx50_autoload", "program nvcc", "program uv"}
