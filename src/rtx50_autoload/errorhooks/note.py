@@ -69,9 +69,10 @@ def drop_repeated(error: BaseException) -> None:
 
     Ray writes the worker's traceback with its notes into the text of an error, and lends it the notes of its cause.
     """
+    holder: Any = error
     note = our_note(error)
     if note is not None and note in str(error):
-        error.__notes__.remove(note)
+        holder.__notes__.remove(note)
 
 
 def put(error: BaseException, note: str) -> None:
