@@ -107,10 +107,10 @@ def _measure(library: Path, cuobjdump: Path, rounds: int) -> report.Result:
         tool = [str(cuobjdump), "-lelf", "-lptx", str(library)]
         measured = {
             "the reader, in a running process": (times, peak),
-            "scan --json, as a process": _time(process, library, rounds, word),
-            "cuobjdump -lelf -lptx": _time(tool, library, 3, word),
+            "`scan --json`, as a process": _time(process, library, rounds, word),
+            "`cuobjdump -lelf -lptx`": _time(tool, library, 3, word),
         }
-        theirs = statistics.median(measured["cuobjdump -lelf -lptx"][0])
+        theirs = statistics.median(measured["`cuobjdump -lelf -lptx`"][0])
         for what, (seconds, memory) in measured.items():
             median = statistics.median(seconds)
             cells = (f"{1000 * median:,.1f} ms", f"{memory / 1024:,.0f} MB", f"{theirs / median:,.1f}")

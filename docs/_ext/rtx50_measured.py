@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
+from rtx50_tables import text
 from sphinx.util.docutils import SphinxDirective
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ class MeasuredDirective(SphinxDirective):
         result = json.loads(file.read_text(encoding="utf-8"))
         said = "; ".join(f"{name} {value}" for name, value in result["surroundings"].items())
         source = nodes.paragraph("", f"{said}. Again: ", nodes.literal("", result["command"]), classes=["source"])
-        return [nodes.paragraph("", "", nodes.strong("", result["title"])), _table(result), source]
+        title = text(result["title"])
+        title["classes"].append("measured")
+        return [title, _table(result), source]
 
 
 def _table(result: dict[str, Any]) -> nodes.table:
@@ -42,7 +45,7 @@ def _table(result: dict[str, Any]) -> nodes.table:
 
 
 def _row(cells: list[str]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", cell)) for cell in cells))
+    return nodes.row("", *(nodes.entry("", text(cell)) for cell in cells))
 
 
 def setup(app: Sphinx) -> dict[str, object]:

@@ -88,7 +88,7 @@ class ProfilesDirective(SphinxDirective):
         source = nodes.paragraph("", rule.source, classes=["source"])
         cells = [
             nodes.entry("", _versions(profile, rule), classes=["versions"]),
-            nodes.entry("", _text(told), classes=["told"]),
+            nodes.entry("", text(told), classes=["told"]),
             nodes.entry("", nodes.paragraph("", f"{reason}."), source),
         ]
         if first:
@@ -105,8 +105,8 @@ class CategoriesDirective(SphinxDirective):
             nodes.row(
                 "",
                 nodes.entry("", nodes.paragraph("", "", nodes.literal("", name))),
-                nodes.entry("", _text(category.title)),
-                nodes.entry("", _text(category.mended_by or "nothing has to be mended, or nothing is known")),
+                nodes.entry("", text(category.title)),
+                nodes.entry("", text(category.mended_by or "nothing has to be mended, or nothing is known")),
             )
             for name, category in load_categories().items()
         ]
@@ -137,7 +137,7 @@ def _versions(profile: Profile, rule: Rule) -> nodes.paragraph:
     return nodes.paragraph("", "", nodes.literal("", rule.versions), nodes.Text(tail))
 
 
-def _text(text: str) -> nodes.paragraph:
+def text(text: str) -> nodes.paragraph:
     """Make a paragraph in which single backticks mark code."""
     pieces = text.split("`")
     return nodes.paragraph(
