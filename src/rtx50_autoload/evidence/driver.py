@@ -8,8 +8,16 @@ from typing import Final
 
 __all__ = ["is_absent"]
 
-#: One of these is there where a program can reach a GPU: the driver's node, WSL's, that of Jetson boards, its folder.
-_SIGNS: Final = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap", "/proc/driver/nvidia")
+#: The driver's node, WSL's, that of Jetson boards, and the driver's folder; and where distributions put the library,
+#: for its first use loads a driver that is not loaded yet.
+_SIGNS: Final = (
+    *("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap", "/proc/driver/nvidia"),
+    "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
+    "/usr/lib/aarch64-linux-gnu/libnvidia-ml.so.1",
+    "/usr/lib64/libnvidia-ml.so.1",
+    "/usr/lib/libnvidia-ml.so.1",
+    "/run/opengl-driver/lib/libnvidia-ml.so.1",
+)
 
 
 def is_absent() -> bool:
