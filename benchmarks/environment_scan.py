@@ -79,7 +79,7 @@ def main() -> int:
     for shape in growth:
         with tempfile.TemporaryDirectory() as folder:
             make_environment(Path(folder, "site-packages"), *shape)
-            growth[shape] = measure("scan", "warm", Path(folder))[0]
+            growth[shape] = run("scan", "warm", Path(folder, "site-packages"), Path(folder, "cache"))
     report.Result(
         "scan-growth",
         "How the time of a scan grows, warm, without the cache",

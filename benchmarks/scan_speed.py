@@ -115,7 +115,7 @@ def _measure(library: Path, cuobjdump: Path, rounds: int) -> report.Result:
             median = statistics.median(seconds)
             cells = (f"{1000 * median:,.1f} ms", f"{memory / 1024:,.0f} MB", f"{theirs / median:,.1f}")
             rows.append((f"{what}, {word}", *cells))
-        raw[word] = {**measured, "found": found}
+        raw[word] = {**measured, "found": {**found, "path": library.name}}
     size = library.stat().st_size
     return report.Result(
         "scan",
