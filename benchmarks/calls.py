@@ -13,7 +13,6 @@ pybind11, as a device's are: that is most of the time. RTX50_SIMULATE would meas
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,10 +20,11 @@ import tempfile
 import timeit
 from pathlib import Path
 
-import report
-import rtx50_autoload
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-DRIVER = Path(__file__).resolve().parent.parent / "tests" / "fakes" / "nvml.c"
+import report
+import rig
+import rtx50_autoload
 
 ROUNDS, CALLS = 15, 20_000
 
@@ -55,12 +55,10 @@ def make_device() -> None:
 
 def run_with_driver() -> int:
     """Run this program where the management library knows a GPU."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        print("there is no GPU here, and no C compiler to make up one", file=sys.stderr)
-        return 2
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([compiler, "-shared", "-fPIC", DRIVER, "-o", f"{folder}/libnvidia-ml.so.1"], check=True)
+        if rig.build_driver(Path(folder)) is None:
+            print("there is no GPU here, and no C compiler to make up one", file=sys.stderr)
+            return 2
         env = {**os.environ, "LD_LIBRARY_PATH": folder, "FAKE_NVML_COUNT": "1"}
         return subprocess.run([sys.executable, *sys.argv], env=env, check=False).returncode
 

@@ -187,6 +187,16 @@ def tool(command: list[str], cwd: Path = ROOT) -> str:
     return result.stdout
 
 
+def build_driver(folder: Path, *options: str) -> Path | None:
+    """Compile the stand-in for the driver's management library into a folder, and give it; None without a compiler."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        return None
+    command = [compiler, *options, "-pthread", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run([*command, FAKES / "nvml.c", "-o", folder / "libnvidia-ml.so.1"], check=True)
+    return folder
+
+
 def install_fake_torch(venv: Venv) -> None:
     """Put the stand-in for torch in an environment, as an installer would."""
     shutil.copytree(FAKES / "torch", venv.site_packages / "torch", ignore=shutil.ignore_patterns("__pycache__"))

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import json
 import os
-import shutil
 import subprocess
 import sys
 import types
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import rig
 from rtx50_autoload.evidence import devices, nvml
 from rtx50_autoload.evidence.devices import Device, Survey, survey
 from rtx50_autoload.settings import SimulatedDevice
@@ -35,16 +35,13 @@ RTX_5090 = {"COUNT": "1", "NAME_0": "NVIDIA GeForce RTX 5090", "UUID_0": A, "BUS
 @pytest.fixture(scope="session")
 def build(tmp_path_factory):
     """Compile the stand-in and return its folder."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if not sys.platform.startswith("linux") or compiler is None:
-        pytest.skip("needs gcc (or cc) and Linux to build a stand-in for the NVIDIA driver's library")
+    missing = "needs gcc (or cc) and Linux to build a stand-in for the NVIDIA driver's library"
+    if not sys.platform.startswith("linux"):
+        pytest.skip(missing)
 
     def build(*options):
-        folder = tmp_path_factory.mktemp("driver")
-        source = Path(__file__).parent / "fakes" / "nvml.c"
-        command = [compiler, *options, "-pthread", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-        subprocess.run([*command, source, "-o", folder / "libnvidia-ml.so.1"], check=True)
-        return folder
+        folder = rig.build_driver(tmp_path_factory.mktemp("driver"), *options)
+        return folder or pytest.skip(missing)
 
     return build
 

@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import ast
 import os
-import shutil
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -168,13 +166,7 @@ def function_of(place: str) -> str:
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
     """The stand-in for NVIDIA's management library, where it can be built."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        return None
-    folder = tmp_path_factory.mktemp("driver")
-    source = rig.FAKES / "nvml.c"
-    subprocess.run([compiler, "-shared", "-fPIC", source, "-o", folder / "libnvidia-ml.so.1"], check=True)
-    return folder
+    return rig.build_driver(tmp_path_factory.mktemp("driver"))
 
 
 @pytest.fixture(scope="module")
