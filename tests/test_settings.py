@@ -263,6 +263,32 @@ def test_the_processs_own_environment_and_places_are_the_defaults(monkeypatch, t
     assert user_settings_file().name == "config.toml"
 
 
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("variable", ["", "  ", "config", "../elsewhere", None])
+def test_the_users_file_is_read_wherever_platformdirs_has_it(monkeypatch, tmp_path, variable, relative):
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "prefix", str(place))
+    monkeypatch.setenv("HOME", str(place))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("XDG_CONFIG_HOME", variable if relative or not variable.strip() else f"{place}/{variable}")
+    assert not load({}).debug
+    file = user_settings_file()
+    file.parent.mkdir(parents=True)
+    file.write_text("debug = true")
+    assert load({}).sources["debug"] == str(file)
+    assert load({}).debug
+
+
+def test_where_the_user_has_no_settings_nobody_is_asked_where_they_would_be(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr("rtx50_autoload.settings.user_settings_file", pytest.fail)
+    assert load({}, tmp_path).problems == ()
+
+
 def test_settings_survive_pickling(read):
     settings = read({"RTX50_CALLERS": "a=9.0", "RTX50_SIMULATE": "12.0"})
     assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - our own bytes

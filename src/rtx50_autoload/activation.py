@@ -15,7 +15,6 @@ import _rtx50_autoload_importlib_bootstrap as hook
 
 from . import voice
 from .autoloader import Autoloader
-from .errorhooks import Guard
 from .errors import MappingError
 from .settings import CapabilityMap
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from .capability import Capability
+    from .errorhooks.guard import Guard
     from .masquerading.tell import BlockRule
 
 __all__ = [
@@ -166,6 +166,8 @@ def guard() -> Guard:
     ``@rtx50_autoload.guard()``. The error goes on as it is, with a note if it is one that the package knows. Where the
     package is switched off, nothing happens.
     """
+    from .errorhooks.guard import Guard  # noqa: PLC0415 - only where it is asked for
+
     return Guard(_attend)
 
 

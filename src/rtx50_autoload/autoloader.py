@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -59,7 +58,6 @@ def installed_version(distribution: str) -> str | None:
     return None
 
 
-@dataclass
 class Autoloader:
     """What was found out, decided and done in this process.
 
@@ -73,22 +71,21 @@ class Autoloader:
 
     """
 
-    settings: Settings = field(default_factory=settings_module.load)
-    patches: PatchSet = field(default_factory=PatchSet)
-    applied: dict[str, str] = field(default_factory=dict)
-    decisions: dict[tuple[str | None, Capability], Decision] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    active: bool = True
-    _survey: Survey | None = None
-    _rescue: SteppingIn | None = None
-    _versions: dict[str, str | None] = field(default_factory=dict)
-    _set_back: list[Callable[[], None]] = field(default_factory=list)
-    _arrived: set[str] = field(default_factory=set)
-    _blocks: int = 0
-    _announced: bool = False
-    _lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
+        self.settings: Settings = settings_module.load()
+        self.patches = PatchSet()
+        self.applied: dict[str, str] = {}
+        self.decisions: dict[tuple[str | None, Capability], Decision] = {}
+        self.failures: dict[str, str] = {}
+        self.active = True
+        self._survey: Survey | None = None
+        self._rescue: SteppingIn | None = None
+        self._versions: dict[str, str | None] = {}
+        self._set_back: list[Callable[[], None]] = []
+        self._arrived: set[str] = set()
+        self._blocks = 0
+        self._announced = False
+        self._lock = threading.RLock()
         voice.quiet, voice.debug = self.settings.quiet, self.settings.debug
         self.error_hooks = ErrorHooks(Attendant(self.settings.quiet))
 
@@ -261,8 +258,10 @@ class Autoloader:
             return
         from .masquerading.adjustments import ADJUSTMENTS  # noqa: PLC0415
 
-        for name in self.policy.adjustments():
-            if ADJUSTMENTS[name].module == module.__name__:
+        possible = {name for name, adjustment in ADJUSTMENTS.items() if adjustment.module == module.__name__}
+        # Which of them the installed version needs, is read from the profiles: not for torch alone.
+        for name in self.policy.adjustments() if possible else ():
+            if name in possible:
                 try:
                     self._set_back.append(ADJUSTMENTS[name].set(module))
                 except Exception as error:  # noqa: BLE001 - a version without the switch

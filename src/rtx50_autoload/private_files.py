@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+from rtx50_autoload.user_folders import FOLDER
+
 __all__ = [
     "DRAFT",
-    "FOLDER",
     "NotPrivateError",
     "check_folder",
     "make_folder",
@@ -26,8 +27,6 @@ __all__ = [
     "write_private",
 ]
 
-#: The name of this package's folder among those of a user, by platformdirs.
-FOLDER: Final = "rtx50-autoload"
 #: The end of the name under which a file is written; one that stays was left by a writer that was killed.
 DRAFT: Final = ".draft"
 _TRIES: Final = 10

@@ -4,8 +4,8 @@ Each setting is taken from the first layer that names it: the process's environm
 ``sys.prefix``, the user's ``config.toml``, the default. A value that cannot be understood does not fall through to the
 next layer: the user meant something else than what stands there, so the default holds and a problem says so.
 
-Every `import torch` waits for this module. Its classes are named tuples because a data class takes four times as long
-to make.
+Every `import torch` waits for this module. Its larger classes are written out because it takes longer to make a data
+class, or a named tuple of as many fields, than to read all settings.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from rtx50_autoload.capability import Capability, format_capability, parse_capability
 from rtx50_autoload.errors import SettingsFileError
 from rtx50_autoload.settings_file import read_values
-from rtx50_autoload.user_folders import NoHomeError, user_folder
+from rtx50_autoload.user_folders import NoHomeError, has_config_folder, user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -116,7 +117,7 @@ class SimulatedDevice(NamedTuple):
         return f"{self.name}:{format_capability(self.capability)}"
 
 
-class Settings(NamedTuple):
+class Settings(SimpleNamespace):
     """What holds for this process."""
 
     #: Nothing at all happens.
@@ -149,19 +150,31 @@ class Settings(NamedTuple):
     problems: tuple[str, ...]
 
 
-class Field(NamedTuple):
-    """One setting: how it is named, read, and written."""
+class Field:
+    """One setting: how it is named, read, and written.
 
-    #: The name in :class:`Settings` and in a settings file.
-    name: str
-    #: Reads the setting's text; raises ValueError.
-    parse: Callable[[str], Any]
-    #: The default, as text.
-    default: str
-    #: What the text may be, to follow "allowed are".
-    allowed: str
-    #: Writes a value as what a settings file accepts for it; JSON can say it too.
-    write: Callable[[Any], object] = lambda value: value
+    Attributes:
+        name: in :class:`Settings` and in a settings file.
+        parse: reads the setting's text; raises ValueError.
+        default: as text.
+        allowed: what the text may be, to follow "allowed are".
+        write: writes a value as what a settings file accepts for it; JSON can say it too.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parse: Callable[[str], Any],
+        default: str,
+        allowed: str,
+        write: Callable[[Any], object] = lambda value: value,
+    ) -> None:
+        self.name = name
+        self.parse = parse
+        self.default = default
+        self.allowed = allowed
+        self.write = write
 
     @property
     def variable(self) -> str:
@@ -247,13 +260,14 @@ FIELDS = (
 )
 
 
-class _Layer(NamedTuple):
-    #: ``environment``, or the file's path.
-    source: str
-    #: Field names and what is set for them, not yet read.
-    values: Mapping[str, object]
-    #: How the layer's owner knows a field, to name it in a problem.
-    label: Callable[[Field], str]
+class _Layer:
+    def __init__(self, source: str, values: Mapping[str, object], label: Callable[[Field], str]) -> None:
+        #: ``environment``, or the file's path.
+        self.source = source
+        #: Field names and what is set for them, not yet read.
+        self.values = values
+        #: How the layer's owner knows a field, to name it in a problem.
+        self.label = label
 
 
 def user_settings_file() -> Path:
@@ -287,9 +301,10 @@ def load(
         _environment_layer(environ, problems),
         _file_layer(Path(sys.prefix if prefix is None else prefix, ENVIRONMENT_FILE), problems, shared=True),
     ]
-    with suppress(NoHomeError):
-        user = user_settings_file() if user_file is None else Path(user_file)
-        layers.append(_file_layer(user, problems, shared=False))
+    if user_file is not None or has_config_folder():
+        with suppress(NoHomeError):
+            user = user_settings_file() if user_file is None else Path(user_file)
+            layers.append(_file_layer(user, problems, shared=False))
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for field in FIELDS:

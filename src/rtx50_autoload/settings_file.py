@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rtx50_autoload.errors import SettingsFileError
-from rtx50_autoload.private_files import make_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,6 +223,8 @@ def _write(path: Path, text: str, *, shared: bool) -> None:
         if not text.strip():
             target.unlink()
             return
+        from rtx50_autoload.private_files import make_missing  # noqa: PLC0415 - who reads settings needs nothing of it
+
         make_missing(target.parent)
         try:
             # Whatever the umask, nobody else may write to it; other users of an environment have to read its file.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .attendant import Attendant
-from .guard import Guard
 from .hooks import ErrorHooks
 
-__all__ = ["Attendant", "ErrorHooks", "Guard"]
+__all__ = ["Attendant", "ErrorHooks"]

@@ -7,8 +7,7 @@ the first one's answer. Nothing here raises: the program's own error is what mat
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import _rtx50_autoload_importlib_bootstrap as hook
 
@@ -40,10 +39,11 @@ _LONGEST_WAIT = 10.0
 _Key = tuple[type, str, "str | None"]
 
 
-class Finding(NamedTuple):
+class Finding:
     """A diagnosis that says something, and where it was recorded.
 
     Attributes:
+        diagnosis: what the error means.
         text: the error's; of a long one, its ends.
         situation: what was known of the machine.
         incident: its id; None where it could not be recorded.
@@ -51,14 +51,18 @@ class Finding(NamedTuple):
 
     """
 
-    diagnosis: Diagnosis
-    text: str
-    situation: Situation
-    incident: str | None
-    speaks: bool
+    __slots__ = ("diagnosis", "incident", "situation", "speaks", "text")
+
+    def __init__(
+        self, diagnosis: Diagnosis, text: str, situation: Situation, incident: str | None, *, speaks: bool
+    ) -> None:
+        self.diagnosis = diagnosis
+        self.text = text
+        self.situation = situation
+        self.incident = incident
+        self.speaks = speaks
 
 
-@dataclass
 class Attendant:
     """Attends to the errors of one process.
 
@@ -68,12 +72,13 @@ class Attendant:
 
     """
 
-    quiet: bool = False
-    active: bool = True
-    _remembered: dict[_Key, Finding | None] = field(default_factory=dict)
-    _situation: Situation | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _here: threading.local = field(default_factory=threading.local)
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.active = True
+        self._remembered: dict[_Key, Finding | None] = {}
+        self._situation: Situation | None = None
+        self._lock = threading.Lock()
+        self._here = threading.local()
 
     def attend(self, error: BaseException | None) -> Finding | None:
         """Attend to an error that has been raised; those that it is linked with are looked into, too.
@@ -140,7 +145,7 @@ class Attendant:
             redact=lambda told: redact(told).text,
             relayed=relayed,
         )
-        return Finding(diagnosis, _both_ends(text), self._situation, recorded.incident_id, recorded.speaks)
+        return Finding(diagnosis, _both_ends(text), self._situation, recorded.incident_id, speaks=recorded.speaks)
 
     def _found_before(self, error: BaseException) -> Finding | None:
         """Give what was found of an error that has its note; where it was created may be another place."""

@@ -5,7 +5,6 @@ As the package exceptiongroup does it; where that has been there before us, it s
 
 from __future__ import annotations
 
-import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,10 @@ __all__ = ["traceback_patches"]
 
 
 def traceback_patches() -> list[AttributePatch]:
-    """Give the changes to `traceback`: none where Python, or another package, has made them."""
+    """Give the changes to `traceback`: none where another package has made them."""
     cls: Any = traceback.TracebackException
     create, lines = cls.__init__, cls.format_exception_only
-    if sys.version_info >= (3, 11) or create.__module__ != "traceback":
+    if create.__module__ != "traceback":
         return []
 
     def __init__(self: Any, exc_type: Any, exc_value: Any, *arguments: Any, **options: Any) -> None:  # noqa: ANN401, N807

@@ -12,9 +12,7 @@ from rtx50_autoload.masquerading.torch_cuda import is_cuda_build, when_cuda_is_u
 
 from .accelerator import accelerator_patches
 from .asyncio_loop import asyncio_patches
-from .before_3_11 import traceback_patches
 from .imports import MORE_WATCHED, imported_by_a_program
-from .notebook import notebook_patches
 from .uncaught import uncaught_patches
 
 if TYPE_CHECKING:
@@ -25,9 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ErrorHooks"]
 
+
+def _notebook_patches(attendant: Attendant, module: ModuleType) -> list[AttributePatch]:
+    from .notebook import notebook_patches  # noqa: PLC0415 - few programs are notebooks
+
+    return notebook_patches(attendant, module)
+
+
 #: The ways that come with a module.
 _BROUGHT_BY: dict[str, Callable[[Attendant, ModuleType], list[AttributePatch]]] = {
-    "IPython.core.interactiveshell": notebook_patches,
+    "IPython.core.interactiveshell": _notebook_patches,
     "asyncio.base_events": asyncio_patches,
     "torch.cuda": accelerator_patches,
 }
@@ -53,8 +58,13 @@ class ErrorHooks:
 
     def install(self) -> None:
         """Install the ways that are there already, and wait for the others."""
-        for patch in (*uncaught_patches(self.attendant), *traceback_patches()):
+        for patch in uncaught_patches(self.attendant):
             self._patches.apply(patch)
+        if sys.version_info < (3, 11):
+            from .before_3_11 import traceback_patches  # noqa: PLC0415 - where Python has notes, there is nothing to do
+
+            for patch in traceback_patches():
+                self._patches.apply(patch)
         if isinstance(hook.watched, frozenset):
             self._watched_before, self._watched = hook.watched, hook.watched | MORE_WATCHED
             hook.watched = self._watched

@@ -10,7 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rtx50_autoload.private_files import FOLDER, make_folder
+from rtx50_autoload.private_files import make_folder
+from rtx50_autoload.user_folders import FOLDER
 
 from .errors import BusyError, FixError
 

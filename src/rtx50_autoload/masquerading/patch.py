@@ -3,11 +3,13 @@
 Two ways, chosen because `torch.compile` keeps working through both, early, late and after the way back (run with torch
 2.7.1, 2.13.0 and 2.15.0): another `__code__` for a function, which keeps the function's identity and so reaches
 references bound before; and another attribute of a class. Wrappers and proxy objects break one or the other.
+
+Every `import torch` waits for this module. Its classes are written out because each data class takes longer to make
+than all of them together.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ class Patch(Protocol):
         """Take it back; False where somebody changed the object after us, and it is left alone."""
 
 
-@dataclass(slots=True)
 class CodePatch:
     """Let a function run other code.
 
@@ -47,12 +48,22 @@ class CodePatch:
 
     """
 
-    target: str
-    module: ModuleType
-    function: FunctionType
-    template: Callable[..., Any]
-    names: dict[str, Any]
-    original: CodeType | None = None
+    __slots__ = ("function", "module", "names", "original", "target", "template")
+
+    def __init__(
+        self,
+        target: str,
+        module: ModuleType,
+        function: FunctionType,
+        template: Callable[..., Any],
+        names: dict[str, Any],
+    ) -> None:
+        self.target = target
+        self.module = module
+        self.function = function
+        self.template = template
+        self.names = names
+        self.original: CodeType | None = None
 
     def apply(self) -> None:
         """Lend the code.
@@ -78,15 +89,17 @@ class CodePatch:
         return True
 
 
-@dataclass(slots=True)
 class AttributePatch:
     """Put another object in the place of an attribute of a class or a module."""
 
-    target: str
-    owner: Any
-    name: str
-    replacement: Any
-    original: Any = _MISSING
+    __slots__ = ("name", "original", "owner", "replacement", "target")
+
+    def __init__(self, target: str, owner: Any, name: str, replacement: Any) -> None:  # noqa: ANN401 - anything
+        self.target = target
+        self.owner = owner
+        self.name = name
+        self.replacement = replacement
+        self.original: Any = _MISSING
 
     def apply(self) -> None:
         """Put the replacement there."""
@@ -104,18 +117,22 @@ class AttributePatch:
         return True
 
 
-@dataclass(slots=True)
 class _Entry:
-    patch: Patch
-    state: Literal["applied", "failed", "kept"]
-    error: str | None = None
+    __slots__ = ("error", "patch", "state")
+
+    def __init__(self, patch: Patch, state: Literal["applied", "failed", "kept"], error: str | None = None) -> None:
+        self.patch = patch
+        self.state = state
+        self.error = error
 
 
-@dataclass(slots=True)
 class PatchSet:
     """The changes made so far, in order."""
 
-    entries: list[_Entry] = field(default_factory=list)
+    __slots__ = ("entries",)
+
+    def __init__(self) -> None:
+        self.entries: list[_Entry] = []
 
     def apply(self, patch: Patch) -> None:
         """Make one change; a failure is kept for `report`, and the other changes stand."""

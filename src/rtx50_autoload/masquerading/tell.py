@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ block_rule: ContextVar[BlockRule | None] = ContextVar("rtx50_autoload_block_rule
 _MOST_REMEMBERED = 4096
 
 
-@dataclass(slots=True)
 class Teller:
     """Answers for one `torch.cuda`.
 
@@ -40,11 +38,19 @@ class Teller:
 
     """
 
-    decide: Callable[[str | None, Capability], Capability]
-    read: tuple[Callable[[Any], int], Callable[[Any], int]]
-    fault: Callable[[Exception], None]
-    answers: dict[tuple[str | None, Capability], Capability] = field(default_factory=dict)
-    known: dict[Any, Capability] = field(default_factory=dict)
+    __slots__ = ("answers", "decide", "fault", "known", "read")
+
+    def __init__(
+        self,
+        decide: Callable[[str | None, Capability], Capability],
+        read: tuple[Callable[[Any], int], Callable[[Any], int]],
+        fault: Callable[[Exception], None],
+    ) -> None:
+        self.decide = decide
+        self.read = read
+        self.fault = fault
+        self.answers: dict[tuple[str | None, Capability], Capability] = {}
+        self.known: dict[Any, Capability] = {}
 
     def told(self, properties: Any) -> Capability:  # noqa: ANN401 - torch's type is not known here
         """Answer `get_device_capability`, which calls this; its own caller is two frames up."""
