@@ -66,8 +66,6 @@ def _prepare() -> Autoloader | None:
                 voice.say(problem)
             if loaded.settings.disable:
                 return None
-            if loaded.settings.batman_mode:
-                voice.say("Batman mode: I am the night, and your sm_120 is safe with me.")
             _current = loaded
             begin = [loaded.error_hooks.install]
             if loaded.settings.rescue == "provide":
@@ -198,7 +196,8 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
         MappingError: `mapping` is not one.
 
     """
-    from .masquerading.policy import OURSELVES  # noqa: PLC0415 - every `import torch` waits for this module
+    from . import batman  # noqa: PLC0415 - every `import torch` waits for this module
+    from .masquerading.policy import OURSELVES  # noqa: PLC0415 - likewise
     from .masquerading.profiles import belongs, profile_of  # noqa: PLC0415 - likewise
 
     try:
@@ -215,7 +214,10 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
         spared = profile is not None and profile.masquerade == "truth"
         if spared if names is None else not any(belongs(caller, name) for name in names):
             return None
-        return (chosen or loader.settings.masquerade).target(capability)
+        target = (chosen or loader.settings.masquerade).target(capability)
+        if loader.settings.batman_mode and target not in {None, capability}:
+            batman.say()
+        return target
 
     with _block(rule):
         yield
