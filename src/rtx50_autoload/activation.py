@@ -1,4 +1,4 @@
-"""What happens when torch, xformers or flash_attn arrive, and the same by hand.
+"""What happens when torch, xformers or flash_attn arrive, or are not there, and the same by hand.
 
 `module_loaded`, `module_failed`, `module_missing`, `distributions` and `torch_ready` are called by the import hook,
 which records what they raise; `activate` and `deactivate` do by hand what it does by itself; `truth` and `masquerade`
@@ -102,7 +102,11 @@ def module_failed(module: ModuleType, error: Exception) -> bool:
 def module_missing(name: str) -> ModuleSpec | None:
     """Hear from the import hook that there is no module of a watched name; give the spec of one that we provide."""
     loader = _prepare()
-    return None if loader is None else loader.rescue.provider.find_spec(name)
+    if loader is None:
+        return None
+    from . import predecessor  # noqa: PLC0415 - hardly any program gets here
+
+    return predecessor.find_spec(name) or loader.rescue.provider.find_spec(name)
 
 
 def distributions(context: DistributionFinder.Context) -> Iterable[Distribution]:
