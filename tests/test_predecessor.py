@@ -92,6 +92,14 @@ importlib.reload(rtx50_compat)
 # Should print Batman message
 """
 
+#: A program that ends waits only some seconds for its check.
+STAY = """
+import threading
+for thread in threading.enumerate():
+    if thread.name == "rtx50-autoload check":
+        thread.join(120)
+"""
+
 # It prints a character that not every console has.
 UTF_8 = {"PYTHONUTF8": "1"}
 
@@ -157,7 +165,7 @@ def test_its_four_errors_get_help_where_an_assistant_was_chosen(installed, tmp_p
 
 
 def test_its_check_of_the_installation_runs_beside_the_program(installed):
-    result = installed.run_code(CHECK, env=ALONE | RTX_5090 | UTF_8)
+    result = installed.run_code(CHECK + STAY, env=ALONE | RTX_5090 | UTF_8)
     assert result.stdout == "✅ SmartInstaller completed\n"
     assert "rtx50-autoload: RTX50_CHECK_INSTALL: " in of_ours(result)[0]
     assert warned(result) == 1
@@ -171,7 +179,7 @@ def test_its_batman_says_it_once_and_on_stderr(installed):
 
 
 def test_the_whole_script_runs_in_one_process_and_warns_once(either_torch):
-    script = f"{TORCH_FIRST}\n{WITH_TORCH}\n{FRESH}\n{ASSISTANTS}\n{CHECK}\n{BATMAN_MODE}"
+    script = f"{TORCH_FIRST}\n{WITH_TORCH}\n{FRESH}\n{ASSISTANTS}\n{CHECK}\n{BATMAN_MODE}\n{STAY}"
     result = either_torch.run_code(script, env=ALONE | RTX_5090 | UTF_8)
     assert "✅ SmartInstaller completed" in result.stdout
     assert sum(line.startswith(BATMAN) for line in of_ours(result)) == 1

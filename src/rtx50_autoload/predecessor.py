@@ -36,8 +36,8 @@ _HOME: Final = {
 }
 
 _DEPRECATED: Final = (
-    "rtx50_compat is not installed: rtx50-autoload stands in for it. It works without an import, so this one can go; "
-    "what you call of it, import from rtx50_autoload"
+    "rtx50_compat is not installed: rtx50-autoload stands in for it. It needs no import, so this one can go; its page "
+    "'Coming from rtx50-compat' has the new names of what you call"
 )
 _DOCSTRING: Final = (
     "This is not rtx50_compat: rtx50-autoload stands in for it, with functions of its own under the same names.\n\n"
@@ -49,8 +49,10 @@ _is_warned = False
 
 def find_spec(name: str) -> ModuleSpec | None:
     """Give the spec of the stand-in if it is the predecessor that nobody has."""
+    if name != _NAME:
+        return None
     loader: Any = _Loader()
-    return ModuleSpec(name, loader, origin="rtx50-autoload") if name == _NAME else None
+    return ModuleSpec(name, loader, origin="rtx50-autoload")
 
 
 class _Loader:
@@ -96,7 +98,7 @@ def _value(name: str) -> Any:  # noqa: ANN401 - as many types as names
 
 
 def _look_at_settings_again(*, is_reloaded: bool) -> None:
-    """Do what settings ask for that a program may have made since ours were read: it did so with the predecessor."""
+    """Do what is asked for by now: a program may set the predecessor's variables, and import or reload it then."""
     if is_reloaded:
         batman.reloaded()
     try:

@@ -29,7 +29,7 @@ def _findings(given: Given) -> Iterator[Finding]:
             severity=Severity.WARNING,
             what=f"{_NAME} {version} is installed: a program that imports it runs with one GPU, tells everybody that "
             "an RTX 50 is a 9.0, and hides torch's warnings.",
-            # Read and run, without a GPU: the only version that PyPI gives.
+            # Read and run, without a GPU; pip finds no other version.
             why="Its import (3.0.2) sets CUDA_VISIBLE_DEVICES=0, which hides all other GPUs; TORCH_CUDA_ARCH_LIST=9.0, "
             "so that what is built then cannot run on an RTX 50; and CUDA_LAUNCH_BLOCKING=0. It silences every warning "
             "that names CUDA or sm_120, replaces builtins.__import__, and has get_device_capability answer 9.0 to "
