@@ -5,10 +5,10 @@ already (not even `__future__` or `typing`), reads no file and prints nothing. I
 nothing that is watched: what is done for a watched module stands in _rtx50_autoload_importlib_bootstrap_watching.py.
 
 It knows nothing of GPUs: ``module_loaded(module)`` or ``module_failed(module, error)`` of the module named by `handler`
-is called when a module named in `watched` has run, or has failed to. Where RTX50_RESCUE=provide wants that,
-``module_missing(name)`` is asked for a module that nobody has, and ``distributions(context)`` for what
-`importlib.metadata` is to say of it. The name of this file, of `install` and of `torch_backend` stand in files that
-outlive an upgrade (the start-up file, the entry point): they never change.
+is called when a module named in `watched` has run, or has failed to. ``module_missing(name)`` is asked for
+`rtx50_compat` where nobody has it, and for the others where RTX50_RESCUE=provide wants that; then
+``distributions(context)``, too, for what `importlib.metadata` is to say. The name of this file, of `install` and of
+`torch_backend` stand in files that outlive an upgrade (the start-up file, the entry point): they never change.
 
 The file name contains "importlib" and "_bootstrap" because `warnings` leaves out frames of such files when it counts
 stack levels: a warning raised by a watched module then names the line that imported it, as without us.
@@ -24,9 +24,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: Modules to tell `handler` of. `torch.cuda` rather than `torch` is where the capability can be told: it is ready
-#: before other packages that `import torch` pulls in can ask. `torch` itself is watched for its failure.
+#: before other packages that `import torch` pulls in can ask. `torch` itself is watched for its failure, and
+#: `rtx50_compat`, the predecessor, for its absence.
 watched: "Container[str]" = frozenset(
-    ("torch", "torch.cuda", "xformers", "xformers.ops.fmha.cutlass", "xformers.ops.fmha.dispatch", "flash_attn"),
+    (
+        "torch",
+        "torch.cuda",
+        "xformers",
+        "xformers.ops.fmha.cutlass",
+        "xformers.ops.fmha.dispatch",
+        "flash_attn",
+        "rtx50_compat",
+    ),
 )
 #: The module that is told; imported when the first watched module has run.
 handler = "rtx50_autoload.activation"

@@ -24,6 +24,8 @@ _marked: "dict[str, Any]" = {}
 _BEFORE_US = "_rtx50_autoload_exec_module"
 # A proxy may lead back to itself.
 _MOST_PROXIES = 8
+# The module that is left alone where somebody has it, and asked for where nobody does, whatever RTX50_RESCUE says.
+_PREDECESSOR = "rtx50_compat"
 
 
 def find_spec(name: "str", path: "Sequence[str] | None", target: "ModuleType | None") -> "ModuleSpec | None":
@@ -50,12 +52,14 @@ def find_spec(name: "str", path: "Sequence[str] | None", target: "ModuleType | N
             spec = find(name, path, target)
         if spec is not None:
             try:
-                _watch(spec)
+                if name != _PREDECESSOR:
+                    _watch(spec)
             except Exception as error:  # noqa: BLE001 - our fault must not cost the import
                 hook.record(error)
             return spec
     try:
-        provided: ModuleSpec | None = hook.notify("module_missing", name) if hook.wants_provided() else None
+        wanted = name == _PREDECESSOR or hook.wants_provided()
+        provided: ModuleSpec | None = hook.notify("module_missing", name) if wanted else None
     except Exception as error:  # noqa: BLE001 - nobody has the module, so that is the answer
         hook.record(error)
         return None

@@ -304,6 +304,18 @@ except AssertionError as error:
 
 _CHECK = "import torch, sys, os\nprint('out')\npid = os.fork()\nif pid == 0:\n    os._exit(0)\nos.waitpid(pid, 0)\n"
 
+_PREDECESSOR = """
+import importlib, importlib.util, warnings
+warnings.simplefilter("ignore")
+importlib.util.find_spec("rtx50_compat")
+try:
+    import rtx50_compat
+    importlib.reload(rtx50_compat)
+except ModuleNotFoundError as error:
+    pass
+print("out")
+"""
+
 _TWO = {"FAKE_TORCH_DEVICES": "12.0,8.9"}
 _BAD_SETTINGS = {
     "RTX50_MODE": "bogus",
@@ -375,5 +387,6 @@ PROGRAMS = {
         may_be_rescued=True,
         asked_for=(":_Simulation.", "simulation:get_device_properties:"),
     ),
+    "the predecessor": Program(_PREDECESSOR, {**_ONE, "RTX50_BATMAN_MODE": "1"}),
     "a check of the installation": Program(_CHECK, {**_ONE, "RTX50_CHECK_INSTALL": "1"}),
 }

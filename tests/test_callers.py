@@ -197,10 +197,24 @@ def test_bad_settings_are_named_once_and_the_defaults_hold(either_torch):
     assert "RTX50_MASQUERADE" in named[1]
 
 
-def test_batman_comes_when_called(either_torch):
-    environment = {**SIMULATED, "RTX50_BATMAN_MODE": "1"}
-    assert either_torch.run_code("import torch", env=environment).stderr.count("Batman") == 1
-    assert "Batman" not in either_torch.run_code("import torch", env=SIMULATED).stderr
+def test_batman_comes_when_called_and_a_masquerade_is_applied(either_torch):
+    called = {"RTX50_BATMAN_MODE": "1"}
+    code = "import torch, importlib, rtx50_autoload; importlib.reload(torch.cuda); importlib.reload(rtx50_autoload)"
+    assert either_torch.run_code(code, env=SIMULATED | called).stderr.count("Batman") == 1
+    for environment in (SIMULATED, called, SIMULATED | called | {"RTX50_MODE": "observe"}):
+        assert "Batman" not in either_torch.run_code("import torch", env=environment).stderr
+
+
+def test_batman_comes_to_a_block_that_tells_somebody_another_capability(either_torch):
+    code = """
+import rtx50_autoload, torch
+with rtx50_autoload.{block}:
+    print(torch.cuda.get_device_capability(0))
+"""
+    environment = {"RTX50_SIMULATE": "8.9", "RTX50_BATMAN_MODE": "1"}
+    for block, told, times in (("masquerade('8.9:9.0')", "(9, 0)", 1), ("truth()", "(8, 9)", 0)):
+        result = either_torch.run_code(code.format(block=block), env=environment)
+        assert (result.stdout, result.stderr.count("Batman")) == (f"{told}\n", times)
 
 
 def test_without_a_device_to_mask_nothing_is_patched(either_torch):

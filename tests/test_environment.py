@@ -328,6 +328,10 @@ def bitsandbytes_without_cuda_13(machine):
 # Python and the host
 
 
+def the_predecessor(machine):
+    machine.install("rtx50-compat", "3.0.2")
+
+
 def python_32_bit(machine):
     machine.change_python(bits=32)
 
@@ -429,6 +433,7 @@ ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
         (xformers_for_another_torch, "built-for-other-torch", ERROR, "--no-deps xformers"),
         (flash_attn_for_another_torch, "built-for-other-torch", ERROR, "torch 2.13.0+cu130"),
         (bitsandbytes_without_cuda_13, "bitsandbytes-without-cuda-version", ERROR, "--no-deps bitsandbytes"),
+        (the_predecessor, "rtx50-compat-installed", WARNING, "-m pip uninstall -y rtx50-compat"),
         (python_32_bit, "python-32-bit", ERROR, "64-bit Python"),
         (python_unknown, "python-without-wheels", WARNING, "-m venv"),
         (python_no_longer_served, "python-served-no-longer", INFO, "-m venv"),

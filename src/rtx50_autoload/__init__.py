@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .smart_installer import SmartInstaller, check_install
     from .state import status, true_capability
 
+if "_HOME" in globals():
+    # `importlib.reload` runs this file again, with the names of before.
+    import_module(f"{__name__}.batman").reloaded()
+
 __all__ = [
     "AIAssistant",
     "RTX50Error",

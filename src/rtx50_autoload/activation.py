@@ -1,4 +1,4 @@
-"""What happens when torch, xformers or flash_attn arrive, and the same by hand.
+"""What happens when torch, xformers or flash_attn arrive, or are not there, and the same by hand.
 
 `module_loaded`, `module_failed`, `module_missing`, `distributions` and `torch_ready` are called by the import hook,
 which records what they raise; `activate` and `deactivate` do by hand what it does by itself; `truth` and `masquerade`
@@ -66,8 +66,6 @@ def _prepare() -> Autoloader | None:
                 voice.say(problem)
             if loaded.settings.disable:
                 return None
-            if loaded.settings.batman_mode:
-                voice.say("Batman mode: I am the night, and your sm_120 is safe with me.")
             _current = loaded
             begin = [loaded.error_hooks.install]
             if loaded.settings.rescue == "provide":
@@ -104,7 +102,11 @@ def module_failed(module: ModuleType, error: Exception) -> bool:
 def module_missing(name: str) -> ModuleSpec | None:
     """Hear from the import hook that there is no module of a watched name; give the spec of one that we provide."""
     loader = _prepare()
-    return None if loader is None else loader.rescue.provider.find_spec(name)
+    if loader is None:
+        return None
+    from . import predecessor  # noqa: PLC0415 - hardly any program gets here
+
+    return predecessor.find_spec(name) or loader.rescue.provider.find_spec(name)
 
 
 def distributions(context: DistributionFinder.Context) -> Iterable[Distribution]:
@@ -200,7 +202,8 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
         MappingError: `mapping` is not one.
 
     """
-    from .masquerading.policy import OURSELVES  # noqa: PLC0415 - every `import torch` waits for this module
+    from . import batman  # noqa: PLC0415 - every `import torch` waits for this module
+    from .masquerading.policy import OURSELVES  # noqa: PLC0415 - likewise
     from .masquerading.profiles import belongs, profile_of  # noqa: PLC0415 - likewise
 
     try:
@@ -217,7 +220,10 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
         spared = profile is not None and profile.masquerade == "truth"
         if spared if names is None else not any(belongs(caller, name) for name in names):
             return None
-        return (chosen or loader.settings.masquerade).target(capability)
+        target = (chosen or loader.settings.masquerade).target(capability)
+        if loader.settings.batman_mode and target not in {None, capability}:
+            batman.say()
+        return target
 
     with _block(rule):
         yield

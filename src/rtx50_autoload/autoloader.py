@@ -233,6 +233,10 @@ class Autoloader:
             return
         if self._told_to_anyone() or self._blocks:
             self._patch(cuda)
+            if self.settings.batman_mode and self.patches and self._is_needed():
+                from . import batman  # noqa: PLC0415 - hardly anybody asks for it
+
+                batman.say()
         elif not self.ruled_out and (self._survey is None or not self._survey.devices) and is_cuda_build(cuda):
             # NVML does not answer here, so the devices are not known before the program itself has initialised CUDA.
             when_cuda_is_up(cuda, self._cuda_is_up)

@@ -1,10 +1,16 @@
-"""Text from outside (file names, metadata, errors) in a form that can be shown."""
+"""Text from outside (file names, metadata, errors) in a form that can be shown, and lines for any stdout."""
 
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-__all__ = ["printable"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["print_lines", "printable"]
 
 # Control characters move a terminal's cursor or are no XML; surrogates stand for bytes that are no UTF-8; the
 # directional marks show a name other than it is, and what has no width or is no character hides in one.
@@ -17,3 +23,14 @@ _UNSHOWABLE = (
 def printable(text: str) -> str:
     r"""Write what cannot be shown as Python does, such as ``\x1b``."""
     return re.sub(_UNSHOWABLE, lambda match: repr(match[0])[1:-1], text)
+
+
+def print_lines(lines: Iterable[str]) -> bool:
+    """Print lines on stdout, whatever its encoding, even where it is closed; tell whether there were any."""
+    text = "".join(f"{line}\n" for line in lines)
+    # ValueError: it is closed. None has neither attribute nor method.
+    with suppress(OSError, ValueError, AttributeError):
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    return bool(text)

@@ -15,6 +15,7 @@ from rtx50_autoload.installer.check_words import issues as issues_of
 from rtx50_autoload.installer.check_words import left_open
 from rtx50_autoload.installer.issue_texts import sentences
 from rtx50_autoload.own_python import own_command
+from rtx50_autoload.printable import print_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -76,7 +77,7 @@ class SmartInstaller:
             return True
         found = self._issues_found()
         if self._document is None:
-            _say(self._instead())
+            print_lines(self._instead())
             return False
         wanted = found if wanted is None else wanted
         if not wanted:
@@ -98,17 +99,17 @@ class SmartInstaller:
             True where nothing is wrong.
 
         """
-        _say(["Checking this environment: its libraries, the driver, the machine.", ""])
+        print_lines(["Checking this environment: its libraries, the driver, the machine.", ""])
         issues = self.check_environment()
         if self._document is None:
-            _say(self._instead())
+            print_lines(self._instead())
             return False
         if not issues:
-            _say(["Nothing wrong was found.", *fold(self._document["plan"]["summary"], _width())])
+            print_lines(["Nothing wrong was found.", *fold(self._document["plan"]["summary"], _width())])
             return True
-        _say([f"{len(issues)} issue{'' if len(issues) == 1 else 's'} found:"])
-        _say(line for issue in issues for line in fold(f"- {issue}", _width(), "  "))
-        _say([""])
+        print_lines([f"{len(issues)} issue{'' if len(issues) == 1 else 's'} found:"])
+        print_lines(line for issue in issues for line in fold(f"- {issue}", _width(), "  "))
+        print_lines([""])
         self.auto_fix_issues(issues)
         return False
 
@@ -135,13 +136,13 @@ class SmartInstaller:
     def _tell_plan(self, document: Mapping[str, Any]) -> bool:
         """Print the plan, and what it leaves with what helps there; tell whether it has steps."""
         plan, width = document["plan"], _width()
-        _say([*fold(f"The plan: {plan['summary']}", width), ""])
-        _say(plan_text(document, width))
+        print_lines([*fold(f"The plan: {plan['summary']}", width), ""])
+        print_lines(plan_text(document, width))
         rest = list(besides_text(document, width))
         if rest:
-            _say(["", "These steps do not mend:" if plan["steps"] else "What can be done:", *rest])
+            print_lines(["", "These steps do not mend:" if plan["steps"] else "What can be done:", *rest])
         if _can_be_done(plan):
-            _say(["", *fold("This does the steps, and can take them back:", width), f"  {_FIX}"])
+            print_lines(["", *fold("This does the steps, and can take them back:", width), f"  {_FIX}"])
         return bool(plan["steps"])
 
 
@@ -165,7 +166,7 @@ def _explain(issues: Sequence[str]) -> bool:
     from rtx50_autoload.second_opinion import explain_known  # noqa: PLC0415 - most checks need none
 
     lines = explain_known(issues) if issues else []
-    return bool(lines) and _say(["", *lines])
+    return bool(lines) and print_lines(["", *lines])
 
 
 def _ask(issues: Sequence[str], document: Mapping[str, Any]) -> bool:
@@ -173,7 +174,7 @@ def _ask(issues: Sequence[str], document: Mapping[str, Any]) -> bool:
     from rtx50_autoload.second_opinion import ask  # noqa: PLC0415 - likewise
 
     is_answered, lines = ask(issues, document)
-    _say(["", *(lines if is_answered else [*lines, "What stands above holds without one."])])
+    print_lines(["", *(lines if is_answered else [*lines, "What stands above holds without one."])])
     return is_answered
 
 
@@ -184,7 +185,7 @@ def _offer() -> None:
     try:
         answer = input("Start it now? It asks before it changes anything. [y/N] ")
     except (EOFError, KeyboardInterrupt):
-        _say([""])
+        print_lines([""])
         return
     if answer.strip().lower() in {"y", "yes"}:
         # The terminal is its own meanwhile.
@@ -201,14 +202,3 @@ def _is_at_terminal() -> bool:
 
 def _width() -> int:
     return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
-
-
-def _say(lines: Iterable[str]) -> bool:
-    """Print lines on stdout, whatever its encoding, even where it is closed; tell whether there were any."""
-    text = "".join(f"{line}\n" for line in lines)
-    # ValueError: it is closed. None has neither attribute nor method.
-    with suppress(OSError, ValueError, AttributeError):
-        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    return bool(text)

@@ -22,6 +22,7 @@ __all__ = [
     "install_torch",
     "match_torch",
     "pip_install",
+    "pip_uninstall",
     "prepend_to_loader_path",
     "set_variable",
     "unset_variable",
@@ -39,6 +40,11 @@ _FAMILIES = (("debian", "ubuntu"), ("fedora", "rhel", "centos"), ("arch",))
 def pip_install(place: Place, *arguments: str) -> str:
     """Install with the pip of this very interpreter: a bare ``pip`` may be another Python's."""
     return _typist(place).pip("install", *arguments)
+
+
+def pip_uninstall(place: Place, name: str) -> str:
+    """Remove a package from the environment of this very interpreter."""
+    return _typist(place).pip("uninstall", name)
 
 
 def empty_pip_cache(place: Place) -> str:
