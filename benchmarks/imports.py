@@ -4,9 +4,9 @@
 
 The first part counts instructions (valgrind) of a program that imports 500 modules of the standard library, in an empty
 environment and in one with our start-up file; what the start itself adds is counted apart and taken off. The second
-part needs an environment with this package and torch, and takes the CPU time of processes, in alternation: a clock
-would measure what else the machine does. xformers is imported, too, where it is installed; it is told a capability
-because RTX50_SIMULATE makes the device answer 12.0.
+part needs an environment with this package and torch. There the CPU time of the importing thread is taken, of the whole
+import and of what the import calls of ours, for whole imports differ by more than that from one another. xformers is
+imported, too, where it is installed; it is told a capability because RTX50_SIMULATE makes the device answer 12.0.
 """
 
 from __future__ import annotations
@@ -70,34 +70,67 @@ def count_imports(folder: Path) -> tuple[int, dict[str, tuple[int, int]]]:
     return int(loaded.stdout.split()[-1]), counts
 
 
-def cpu_seconds(python: Path, code: str, **variables: str) -> float:
-    """Give the CPU time of one process."""
-    before = os.times()
+# How the CPU time of an import is divided: {"import": seconds, "ours": seconds of it, "pynvml": seconds of it}.
+STOPWATCH = """
+import json, sys, time
+import _rtx50_autoload_importlib_bootstrap as hook
+
+spent = {{"ours": 0.0, "pynvml": 0.0}}
+running = []
+
+def timed(name, call):
+    def run(*arguments):
+        running.append(name)
+        start = time.thread_time()
+        try:
+            return call(*arguments)
+        finally:
+            running.pop()
+            if name not in running:
+                spent[name] += time.thread_time() - start
+    return run
+
+class Nvml:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pynvml" and not running:
+            sys.meta_path.remove(self)
+            spec = sys.modules["importlib.util"].find_spec(name)
+            if spec is not None:
+                spec.loader.exec_module = timed("pynvml", spec.loader.exec_module)
+            return spec
+
+import importlib.util
+hook.notify = timed("ours", hook.notify)
+sys.meta_path.insert(0, Nvml())
+start = time.thread_time()
+import {module}
+print(json.dumps({{"import": time.thread_time() - start, **spent}}))
+"""
+
+
+def time_import(python: Path, module: str, **variables: str) -> dict[str, float]:
+    """Give the CPU seconds of one import in a new process, and which part of them is ours."""
     env = {**startup.environment(**variables), "HOME": os.environ.get("HOME", "")}
-    subprocess.run([python, "-c", code], env=env, check=True, stderr=subprocess.DEVNULL)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    code = STOPWATCH.format(module=module)
+    done = subprocess.run([python, "-c", code], env=env, check=True, capture_output=True, text=True)
+    seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return seconds
 
 
-def time_imports(python: Path) -> list[tuple[str, list[float], list[float]]]:
-    """Time `import torch`, and xformers where it is, without us and with us."""
+def time_imports(python: Path) -> dict[str, list[dict[str, float]]]:
+    """Time `import torch`, and xformers where it is."""
     simulated = {"RTX50_SIMULATE": "12.0"}
     cases = [
-        ("import torch, nothing to tell", "import torch", {}),
-        ("import torch, a device of 12.0", "import torch", simulated),
+        ("import torch, nothing to tell", "torch", {}),
+        ("import torch, a device of 12.0", "torch", simulated),
     ]
     tried = subprocess.run([python, "-c", "import xformers.ops"], check=False, capture_output=True)
     if tried.returncode == 0:
-        cases.append(("import xformers.ops, told 9.0", "import xformers.ops", simulated))
-    found = []
-    for name, code, variables in cases:
-        cpu_seconds(python, code)  # fills the disk's cache
-        pairs = [
-            (cpu_seconds(python, code, RTX50_DISABLE="1"), cpu_seconds(python, code, **variables))
-            for _ in range(ROUNDS)
-        ]
-        without, ours = (list(column) for column in zip(*pairs, strict=True))
-        found.append((name, without, ours))
+        cases.append(("import xformers.ops, told 9.0", "xformers.ops", simulated))
+    found = {}
+    for name, module, variables in cases:
+        time_import(python, module, **variables)  # fills the disk's cache
+        found[name] = [time_import(python, module, **variables) for _ in range(ROUNDS)]
     return found
 
 
@@ -117,17 +150,12 @@ def main() -> int:
         rows.append((f"import {loaded} modules, instructions", *cells))
     else:
         print("valgrind is not on the PATH: the instructions of imports are not counted", file=sys.stderr)
-    for name, *columns in time_imports(options.torch) if options.torch else ():
-        raw[name] = dict(zip(("without us", "with us"), columns, strict=True))
-        without, ours = map(statistics.median, columns)
-        added = statistics.median(one - other for other, one in zip(*columns, strict=True))
-        cells = (
-            f"{without * 1e3:,.0f} ms",
-            f"{ours * 1e3:,.0f} ms",
-            f"{added * 1e3:+.1f} ms",
-            f"{added / without:+.2%}",
-        )
-        rows.append((f"{name}, CPU time", *cells))
+    for name, rounds in (time_imports(options.torch) if options.torch else {}).items():
+        raw[name] = rounds
+        whole, ours, nvml = (statistics.median(one[part] for one in rounds) for part in ("import", "ours", "pynvml"))
+        for what, part in (("our part", ours), ("nvidia-ml-py, which torch imports where it is", nvml)):
+            cells = (f"{(whole - part) * 1e3:,.0f} ms", f"{whole * 1e3:,.0f} ms", f"{part * 1e3:+.1f} ms")
+            rows.append((f"{name}: {what}, CPU time", *cells, f"{part / (whole - part):+.2%}"))
     report.Result(
         "imports",
         "Imports without us and with us",

@@ -70,17 +70,12 @@ UNCALLED = {
     for name in (
         "activation:current",
         "check_at_import:_Running.end",
-        # Python 3.10 only, and there before a program runs.
-        *(
-            ()
-            if sys.version_info < (3, 11)
-            else (
-                "errorhooks.before_3_11:traceback_patches.__init__",
-                "errorhooks.before_3_11:traceback_patches.format_exception_only",
-            )
-        ),
-        "errorhooks.guard:Guard.__enter__",
-        "errorhooks.guard:Guard.__init__",
+        # They only keep what they are given.
+        "errorhooks.attendant:Finding.__init__",
+        "masquerading.patch:AttributePatch.__init__",
+        "masquerading.patch:CodePatch.__init__",
+        "masquerading.patch:PatchSet.__init__",
+        "masquerading.patch:_Entry.__init__",
         # For `status`.
         "errorhooks.hooks:ErrorHooks.installed",
         "masquerading.patch:PatchSet.report",
@@ -109,11 +104,7 @@ UNCALLED = {
         "activation:truth",
         "predecessor:_Loader.exec_module.<lambda>",
         "predecessor:_value",
-        # What a program names us for, and a simulated device; and what only calls that which catches.
-        "errorhooks.guard:Guard.__call__",
-        "errorhooks.guard:Guard.__call__.run",
-        "errorhooks.guard:Guard.__exit__",
-        "errorhooks.guard:Guard._passes",
+        # A simulated device, and what only calls that which catches.
         "masquerading.simulation:_Simulation.__init__",
         "masquerading.simulation:_Simulation._index",
         "masquerading.simulation:_Simulation._make",

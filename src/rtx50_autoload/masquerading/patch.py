@@ -10,27 +10,28 @@ than all of them together.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FunctionType, ModuleType
+    from typing import Literal, Protocol
 
-__all__ = ["AttributePatch", "CodePatch", "Patch", "PatchSet"]
+    class Patch(Protocol):
+        """A change that can be made and taken back."""
+
+        target: str
+
+        def apply(self) -> None:
+            """Make the change."""
+
+        def restore(self) -> bool:
+            """Take it back; False where somebody changed the object after us, and it is left alone."""
+
+
+__all__ = ["AttributePatch", "CodePatch", "PatchSet"]
 
 _MISSING = object()
-
-
-class Patch(Protocol):
-    """A change that can be made and taken back."""
-
-    target: str
-
-    def apply(self) -> None:
-        """Make the change."""
-
-    def restore(self) -> bool:
-        """Take it back; False where somebody changed the object after us, and it is left alone."""
 
 
 class CodePatch:

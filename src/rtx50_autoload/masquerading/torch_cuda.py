@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .patch import AttributePatch, CodePatch, Patch
+from .patch import AttributePatch, CodePatch
 from .tell import Teller
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from rtx50_autoload.capability import Capability
+
+    from .patch import Patch
 
     # The globals that the lent code below finds in torch.cuda.
     get_device_properties: Callable[[Any], Any]
