@@ -198,8 +198,9 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
         MappingError: `mapping` is not one.
 
     """
-    from .masquerading.policy import OURSELVES  # noqa: PLC0415 - every `import torch` waits for this module
-    from .masquerading.profiles import belongs, profile_of  # noqa: PLC0415 - likewise
+    from .masquerading.known_profiles import known_profiles  # noqa: PLC0415 - every `import torch` waits for this module
+    from .masquerading.policy import OURSELVES  # noqa: PLC0415 - likewise
+    from .masquerading.profiles import belongs  # noqa: PLC0415 - likewise
 
     try:
         chosen = None if mapping is None else CapabilityMap.parse(mapping)
@@ -211,9 +212,12 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
         loader = _current
         if not caller or belongs(caller, OURSELVES) or loader is None:
             return None
-        profile = profile_of(caller)
-        spared = profile is not None and profile.masquerade == "truth"
-        if spared if names is None else not any(belongs(caller, name) for name in names):
+        if names is None:
+            profile = known_profiles().of(caller)
+            spared = profile is not None and profile.masquerade == "truth"
+        else:
+            spared = not any(belongs(caller, name) for name in names)
+        if spared:
             return None
         return (chosen or loader.settings.masquerade).target(capability)
 

@@ -95,9 +95,10 @@ class Autoloader:
     @cached_property
     def policy(self) -> Policy:
         """Who is told what."""
+        from .masquerading.known_profiles import known_profiles  # noqa: PLC0415
         from .masquerading.policy import Policy  # noqa: PLC0415
 
-        return Policy(self.settings, self._version)
+        return Policy(self.settings, self._version, known_profiles)
 
     @property
     def rescue(self) -> SteppingIn:
@@ -141,6 +142,7 @@ class Autoloader:
         """Answer a caller, keep the decision, and say the first time that somebody is told another capability."""
         decision = self.policy.decide(caller, capability)
         self.decisions[caller, capability] = decision
+        self._say_what_is_wrong_with_profiles()
         if decision.reported is None:
             return capability
         if not self._announced:
@@ -294,6 +296,14 @@ class Autoloader:
                     self._tell_and_adjust(sys.modules[name])
         except Exception as error:  # noqa: BLE001 - torch would fail to initialise CUDA
             hook.record(error)
+
+    def _say_what_is_wrong_with_profiles(self) -> None:
+        from .masquerading.known_profiles import problems_so_far  # noqa: PLC0415 - the policy has imported it
+
+        for problem in problems_so_far():
+            # Who runs the program has written the user's own file, and can seldom mend that of another package.
+            if problem.origin.kind == "user" or voice.wants_debug():
+                voice.say(str(problem))
 
     def _name_of(self, capability: Capability) -> str:
         name = next((device.name for device in self.survey.devices if device.capability == capability), "a device")
