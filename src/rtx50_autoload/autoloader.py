@@ -263,8 +263,10 @@ class Autoloader:
             return
         from .masquerading.adjustments import ADJUSTMENTS  # noqa: PLC0415
 
-        for name in self.policy.adjustments():
-            if ADJUSTMENTS[name].module == module.__name__:
+        settable = {name for name, adjustment in ADJUSTMENTS.items() if adjustment.module == module.__name__}
+        # Most modules have no switch, torch among them, and reading the profiles takes time.
+        for name in self.policy.adjustments() if settable else ():
+            if name in settable:
                 try:
                     self._set_back.append(ADJUSTMENTS[name].set(module))
                 except Exception as error:  # noqa: BLE001 - a version without the switch
@@ -300,10 +302,16 @@ class Autoloader:
     def _say_what_is_wrong_with_profiles(self) -> None:
         from .masquerading.known_profiles import problems_so_far  # noqa: PLC0415 - the policy has imported it
 
-        for problem in problems_so_far():
-            # Who runs the program has written the user's own file, and can seldom mend that of another package.
-            if problem.origin.kind == "user" or voice.wants_debug():
+        problems = problems_so_far()
+        if voice.wants_debug():
+            for problem in problems:
                 voice.say(str(problem))
+            return
+        # Who runs the program has written the user's own file, and can seldom mend that of another package.
+        own = [problem for problem in problems if problem.origin.kind == "user"]
+        if own:
+            more = f" Mistakes there: {len(own)}; `rtx50-autoload profiles` lists them." if len(own) > 1 else ""
+            voice.say(f"{own[0]}{more}")
 
     def _name_of(self, capability: Capability) -> str:
         name = next((device.name for device in self.survey.devices if device.capability == capability), "a device")

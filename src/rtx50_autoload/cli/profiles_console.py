@@ -26,7 +26,7 @@ def show_profiles(document: dict[str, Any]) -> None:
     table.add_column("module", overflow="fold")
     table.add_column("version", overflow="fold")
     table.add_column("told")
-    table.add_column("profile of", overflow="fold")
+    table.add_column("profile", overflow="fold")
     table.add_column("why", ratio=1)
     for profile in document["profiles"]:
         origin = profile["origin"]
@@ -37,7 +37,7 @@ def show_profiles(document: dict[str, Any]) -> None:
                 row["module"],
                 profile["installed"] or "-",
                 "-" if replaced else told,
-                origin["package"] or {"user": "yourself", "built-in": "us"}[origin["kind"]],
+                origin["package"] or {"user": "your own"}.get(origin["kind"], origin["kind"]),
                 Text(f"replaced by {replaced}", "yellow") if replaced else row["reason"],
             )
     console.print(table)

@@ -93,5 +93,5 @@ class Policy:
             if report == "target":
                 reason = "RTX50_MODE=masquerade tells the AI stack so"
         if profile.origin != BUILT_IN:
-            reason = f"{reason} (profile of {profile.origin})"
+            reason = f"{reason} (by {profile.origin})"
         return Decision(target if report == "target" else None, reason, profile.library)
