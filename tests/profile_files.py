@@ -16,7 +16,7 @@ def profile(modules="mylib", report="target", **keys):
     )
 
 
-def install(site, name, text, *, version="1.0", module=None, points=None, files=None):  # noqa: PLR0913 - as in RECORD
+def install(site, name, text, *, version="1.0", module=None, points=None, files=None, direct_url=None):  # noqa: PLR0913 - as in RECORD
     """Put a package in place whose module must never be imported, with a file of profiles beside it.
 
     Args:
@@ -27,6 +27,7 @@ def install(site, name, text, *, version="1.0", module=None, points=None, files=
         module: the package's module.
         points: the value of its entry point, in the place of the right one.
         files: further files by path.
+        direct_url: the content of ``direct_url.json``.
 
     """
     module = module or name
@@ -37,4 +38,4 @@ def install(site, name, text, *, version="1.0", module=None, points=None, files=
     }
     if text is not None:
         contents[f"{module}/rtx50.toml"] = text
-    fake_distributions.install(site, name, version, contents)
+    fake_distributions.install(site, name, version, contents, direct_url=direct_url)

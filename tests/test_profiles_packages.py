@@ -253,6 +253,39 @@ def test_a_wheel_that_is_itself_on_the_path_is_read(site, tmp_path, monkeypatch)
     assert (libraries(), problems()) == (["mylib"], [])
 
 
+def install_editable(site, project, pth):
+    """Put an editable install in place whose start-up file points to a folder; None for one with code of its own."""
+    where = {"url": project.as_uri(), "dir_info": {"editable": True}}
+    files = {"_mylib.pth": "import _mylib_loader\n" if pth is None else f"{pth}\n"}
+    install(site, "mylib", None, files=files, direct_url=where)
+    # Its modules lie elsewhere.
+    (site / "mylib" / "__init__.py").unlink()
+    record = site / "mylib-1.0.dist-info" / "RECORD"
+    record.write_text(record.read_text().replace("mylib/__init__.py,,\n", ""))
+
+
+@pytest.mark.parametrize(("layout", "pth"), [("src", "src"), (".", "."), ("src", None), (".", None)])
+def test_the_source_tree_of_an_editable_install_is_its_own(site, tmp_path, layout, pth):
+    package = tmp_path / "project" / layout / "mylib"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "rtx50.toml").write_text(profile())
+    install_editable(site, tmp_path / "project", pth and tmp_path / "project" / pth)
+    assert (libraries(), problems()) == (["mylib"], [])
+
+
+def test_what_a_start_up_file_points_to_elsewhere_is_not(site, tmp_path):
+    for folder, module in (("project", "mylib"), ("elsewhere", "other")):
+        (tmp_path / folder / module).mkdir(parents=True)
+        (tmp_path / folder / module / "__init__.py").touch()
+    (tmp_path / "project" / "mylib" / "rtx50.toml").write_text(profile() + profile("other"))
+    install_editable(site, tmp_path / "project", tmp_path / "elsewhere")
+    assert libraries() == []
+    install_editable(site, tmp_path / "project", tmp_path / "project")
+    assert libraries() == ["mylib"]
+    assert "'other' is of no file that mylib has installed" in problems()[0]
+
+
 BACKENDS = {
     "hatchling": ("hatchling", "hatchling.build", "src"),
     "setuptools": ("setuptools", "setuptools.build_meta", "src"),

@@ -79,7 +79,7 @@ def installed_distributions(path: Sequence[str] | None = None) -> Iterator[Insta
 
 
 def editable_roots(distribution: _Distribution) -> tuple[Path, ...]:
-    """Give the folders of its project that an editable install is imported from; none for any other install.
+    """Give the folders of its project that an editable install may be imported from; none for any other install.
 
     What its start-up files point to outside its project belongs to somebody else.
     """
@@ -87,7 +87,8 @@ def editable_roots(distribution: _Distribution) -> tuple[Path, ...]:
     if project is None:
         return ()
     trees = _source_trees(distribution, Path(str(distribution.locate_file(""))), _recorded(distribution))
-    roots = dict.fromkeys(tree.root.resolve() for tree in trees)
+    # Start-up files that are code of their own (meson-python) do not tell where they look.
+    roots = dict.fromkeys(root.resolve() for root in (*(tree.root for tree in trees), project / "src"))
     return tuple(root for root in roots if root.is_relative_to(project.resolve()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rtx50_autoload.knowledge import read_tables, within
 
@@ -16,19 +16,14 @@ __all__ = ["BUILT_IN", "Origin", "Problem", "Profile", "Profiles", "Rule", "belo
 Answer = Literal["target", "truth"]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who has written a profile.
+class Origin(NamedTuple):
+    """Who has written a profile."""
 
-    Attributes:
-        kind: this package, the package that has the modules, or the user.
-        file: the file that it stands in; of a package, as it lies there. None where it is built in.
-        package: the package's name and version.
-
-    """
-
+    #: This package, the package that has the modules, or the user.
     kind: Literal["built-in", "package", "user"]
+    #: The file that it stands in; of a package, as it lies there. None where it is built in.
     file: str | None = None
+    #: The package's name and version.
     package: str | None = None
 
     def __str__(self) -> str:
@@ -43,19 +38,14 @@ class Origin:
 BUILT_IN = Origin("built-in")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A mistake in somebody's profiles, which costs the entry that has it and no other.
+class Problem(NamedTuple):
+    """A mistake in somebody's profiles, which costs the entry that has it and no other."""
 
-    Attributes:
-        origin: whose they are.
-        entry: which entry it is, "profile 2 ('mylib'), rule 1"; empty where it is all of the file.
-        what: what is wrong and what to write instead, a sentence part.
-
-    """
-
+    #: Whose they are.
     origin: Origin
+    #: Which entry it is, "profile 2 ('mylib')"; empty where it is the file.
     entry: str
+    #: What is wrong and what to write instead, a sentence part.
     what: str
 
     def __str__(self) -> str:
