@@ -303,13 +303,12 @@ class Autoloader:
         from .masquerading.known_profiles import problems_so_far  # noqa: PLC0415 - the policy has imported it
 
         problems = problems_so_far()
-        if voice.wants_debug():
-            for problem in problems:
-                voice.say(str(problem))
-            return
         # Who runs the program has written the user's own file, and can seldom mend that of another package.
         own = [problem for problem in problems if problem.origin.kind == "user"]
-        if own:
+        if self.settings.debug:
+            for problem in problems:
+                voice.say(str(problem))
+        elif own:
             more = f" Mistakes there: {len(own)}; `rtx50-autoload profiles` lists them." if len(own) > 1 else ""
             voice.say(f"{own[0]}{more}")
 
