@@ -29,11 +29,9 @@ def site(tmp_path):
 
 @pytest.fixture
 def profiles(installed, own, site, tmp_path):
-    assert own.parent.is_dir()
-
     def run(*arguments, **variables):
         env = {
-            "XDG_CONFIG_HOME": str(tmp_path / "config"),
+            "XDG_CONFIG_HOME": str(own.parents[1]),
             "PYTHONPATH": str(site),
             "COLUMNS": "200",
             "LC_ALL": "C.UTF-8",
@@ -76,7 +74,7 @@ def test_a_profile_that_is_not_valid_is_a_finding(profiles, own, site):
     own.write_text(profile("mine", report="9.0"))
     result = profiles()
     assert (result.returncode, result.stderr) == (1, "")
-    assert "sloppy 1.0 (sloppy/rtx50.toml), profile 'torch': 'torch' is of torch" in result.stdout
+    assert "sloppy 1.0 (sloppy/rtx50.toml), profile 'torch': 'torch' has a built-in profile" in result.stdout
     assert f"{own}, profile 1 ('mine'): rule 1: 'report' is or holds '9.0'" in result.stdout.replace("\n", "")
 
 

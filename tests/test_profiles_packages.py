@@ -67,12 +67,12 @@ def test_a_file_in_a_package_within_the_package_is_found(site):
 
 
 NOT_ITS_OWN = {
-    "torch": "'torch' is of torch, and has a profile already",
-    "torch.nn.mine": "'torch.nn.mine' is of torch, and has a profile already",
-    "flash_attn.cute": "'flash_attn.cute' is of flash_attn.cute (FlashAttention-4), and has a profile already",
-    "comfy": "'comfy' is of ComfyUI, and has a profile already",
-    "numpy": "'numpy' is of no file that sloppy has installed",
-    "sloppyish": "'sloppyish' is of no file that sloppy has installed",
+    "torch": "'torch' has a built-in profile, that of torch",
+    "torch.nn.mine": "'torch.nn.mine' has a built-in profile, that of torch",
+    "flash_attn.cute": "'flash_attn.cute' has a built-in profile, that of flash_attn.cute (FlashAttention-4)",
+    "comfy": "'comfy' has a built-in profile, that of ComfyUI",
+    "numpy": "sloppy has installed no module 'numpy'",
+    "sloppyish": "sloppy has installed no module 'sloppyish'",
 }
 
 
@@ -81,8 +81,8 @@ def test_a_package_that_names_the_modules_of_another_is_refused(told, site, modu
     install(site, "sloppy", profile(module) + profile("sloppy"))
     assert libraries() == ["sloppy"]
     (problem,) = problems()
-    assert problem.startswith(f"sloppy 1.0 (sloppy/rtx50.toml), profile '{module}': {NOT_ITS_OWN[module]}: ")
-    assert "into their own profiles.toml" in problem
+    assert problem.startswith(f"sloppy 1.0 (sloppy/rtx50.toml), profile '{module}': {NOT_ITS_OWN[module]}; ")
+    assert "in their own profiles.toml" in problem
     answer, said = told(module, "sloppy")
     assert answer == {module: TRUTH, "sloppy": HOPPER}
     assert module not in said
@@ -92,7 +92,7 @@ def test_one_that_lists_the_files_of_torch_as_its_own_is_refused_too(site):
     # As a wheel can, which then lies in torch's folder.
     install(site, "hostile", profile("torch"), files={"torch/__init__.py": ""})
     assert libraries() == []
-    assert "'torch' is of torch" in problems()[0]
+    assert "'torch' has a built-in profile" in problems()[0]
 
 
 def test_the_package_of_a_built_in_profile_may_replace_it(told, site):
@@ -283,7 +283,7 @@ def test_what_a_start_up_file_points_to_elsewhere_is_not(site, tmp_path):
     assert libraries() == []
     install_editable(site, tmp_path / "project", tmp_path / "project")
     assert libraries() == ["mylib"]
-    assert "'other' is of no file that mylib has installed" in problems()[0]
+    assert "mylib has installed no module 'other'" in problems()[0]
 
 
 BACKENDS = {
@@ -312,4 +312,4 @@ def test_what_build_tools_make_is_read(make_venv, tmp_path, backend, editable):
     rig.uv_pip("install", venv, *(["-e"] if editable else []), tmp_path / "project")
     result = venv.run("-c", ASK_ALL, "mylib", "torch", env={"RTX50_SIMULATE": "12.0", "RTX50_DEBUG": "1"}, check=True)
     assert answers(result) == {"mylib": HOPPER, "torch": TRUTH}
-    assert "my-lib 1.0 (mylib/rtx50.toml), profile 'torch': 'torch' is of torch" in result.stderr
+    assert "my-lib 1.0 (mylib/rtx50.toml), profile 'torch': 'torch' has a built-in profile" in result.stderr

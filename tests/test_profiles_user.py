@@ -26,9 +26,8 @@ def own(tmp_path):
 @pytest.fixture
 def environment(tmp_path, own):
     """Variables with a folder of settings and a folder of packages of the test's own."""
-    assert own.parent.is_dir()
     (tmp_path / "site").mkdir()
-    return {**SIMULATED, "XDG_CONFIG_HOME": str(tmp_path / "config"), "PYTHONPATH": str(tmp_path / "site")}
+    return {**SIMULATED, "XDG_CONFIG_HOME": str(own.parents[1]), "PYTHONPATH": str(tmp_path / "site")}
 
 
 pytestmark = pytest.mark.skipif(

@@ -112,13 +112,12 @@ class _Package:
         own = self.distribution.metadata["Name"]
         built_in = Profiles(load_profiles()).of(module)
         if built_in and canonicalize_name(built_in.distribution or "") != canonicalize_name(own):
-            whose = f"{built_in.library}, and has a profile already"
+            why = f"{module!r} has a built-in profile, that of {built_in.library}"
         elif not self.owns(module):
-            whose = f"no file that {own} has installed"
+            why = f"{own} has installed no module {module!r}"
         else:
             return None
-        alone = "a package speaks for its own modules alone; whoever needs more writes it into their own profiles.toml"
-        return f"{module!r} is of {whose}: {alone}"
+        return f"{why}; a package speaks for its own modules alone, and a person in their own profiles.toml for any"
 
 
 def _profiles_of(package: _Package, point: metadata.EntryPoint) -> Profiles:
