@@ -302,6 +302,33 @@ except AssertionError as error:
     print(error)
 """
 
+_PROFILES = """
+import os, pathlib, sys
+home = pathlib.Path.cwd()
+os.environ["XDG_CONFIG_HOME"] = str(home / "config")
+sys.path.append(str(home / "site"))
+def write(file, text):
+    (home / file).parent.mkdir(parents=True, exist_ok=True)
+    (home / file).write_text(text)
+def profile(module, more=""):
+    rules = ["versions = '<2'\\n", ""]
+    text = f"[[profile]]\\nlibrary = '{module}'\\nmodules = ['{module}']\\nmasquerade = 'target'\\ndistribution = 'torch'\\n"
+    return text + "".join(f"[[profile.rule]]\\n{rule}report = 'target'\\nreason = 'r'\\nsource = 's'\\n" for rule in rules) + more
+write("config/rtx50-autoload/profiles.toml", profile("a") + profile("a") + profile("b", "adjust = [3]\\nunversioned = true\\n"))
+for name in ("one", "two", "three"):
+    info = f"site/{name}-1.0.dist-info"
+    write(f"{info}/METADATA", f"Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\n")
+    write(f"{info}/entry_points.txt", f"[rtx50_autoload.profiles]\\na = {name}:p.toml\\nb = nothing\\n")
+    write(f"{info}/RECORD", f"{name}/p.toml,,\\n{name}/__init__.py,,\\nboth/__init__.py,,\\n" if name != "three" else "three.pth,,\\n")
+    write(f"site/{name}/p.toml", profile(name) + profile("both") + profile("torch.nn"))
+write("site/three-1.0.dist-info/direct_url.json", '{"url": "%s", "dir_info": {"editable": true}}' % (home / "site").as_uri())
+write("site/three.pth", str(home / "site"))
+import torch, unknown_library
+print(unknown_library.asked())
+for name in ("a", "b", "one", "both", "three.sub", "torch.nn", "elsewhere"):
+    print(name, eval("f(0)", {"__name__": name, "f": torch.cuda.get_device_capability}) in {(12, 0), (9, 0)})
+"""
+
 _CHECK = "import torch, sys, os\nprint('out')\npid = os.fork()\nif pid == 0:\n    os._exit(0)\nos.waitpid(pid, 0)\n"
 
 _PREDECESSOR = """
@@ -388,5 +415,6 @@ PROGRAMS = {
         asked_for=(":_Simulation.", "simulation:get_device_properties:"),
     ),
     "the predecessor": Program(_PREDECESSOR, {**_ONE, "RTX50_BATMAN_MODE": "1"}),
+    "profiles of others": Program(_PROFILES, _ONE),
     "a check of the installation": Program(_CHECK, {**_ONE, "RTX50_CHECK_INSTALL": "1"}),
 }

@@ -32,7 +32,8 @@ PLACES = {
     "the patches": "autoloader.capability_patches = bug",
     "one patch": "patch.CodePatch.apply = patch.AttributePatch.apply = bug",
     "the policy": "policy.Policy.decide = bug",
-    "the profiles": "policy.load_profiles = policy.profile_of = bug",
+    "the profiles": "known_profiles.known_profiles = bug",
+    "the profiles of others": "known_profiles.package_profiles = known_profiles.read_values = bug",
     "the version lookup": "autoloader.installed_version = bug",
     "the voice": "voice.say = bug",
     "the adjustments": "adjustments.ADJUSTMENTS = None",
@@ -49,7 +50,7 @@ import _rtx50_autoload_importlib_bootstrap_watching as watching
 from rtx50_autoload import activation, autoloader, voice
 from rtx50_autoload.errorhooks import attendant, hooks, incompatible
 from rtx50_autoload.evidence import devices, driver
-from rtx50_autoload.masquerading import adjustments, patch, policy, simulation
+from rtx50_autoload.masquerading import adjustments, known_profiles, patch, policy, simulation
 
 def bug(*args, **kwargs):
     raise ZeroDivisionError("a bug planted by the test")

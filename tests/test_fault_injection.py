@@ -87,7 +87,9 @@ UNCALLED = {
         # A torch without CUDA, whose properties are made up; a torch without `compiler`.
         "masquerading.torch_cuda:_reader.<lambda>",
         "rescue.watched:Watched.__post_init__.<lambda>",
-        # They look at types only.
+        # They look at types and values only.
+        "masquerading.profile_schema:_is_table",
+        "masquerading.profiles:Origin.__str__",
         "rescue.providing:_lacks_its_extension",
         "rescue.watched:Watched.clean",
         # Traced by torch.compile, where a `try` of ours cannot stand: a fault there is not caught yet.

@@ -7,10 +7,12 @@ from packaging.specifiers import SpecifierSet
 
 from rtx50_autoload.masquerading.adjustments import ADJUSTMENTS
 from rtx50_autoload.masquerading.policy import Policy
-from rtx50_autoload.masquerading.profiles import belongs, load_profiles, profile_of
+from rtx50_autoload.masquerading.profiles import Profiles, belongs, load_profiles
 from rtx50_autoload.settings import load
 
 TRUE, HOPPER = (12, 0), (9, 0)
+#: Without those of whoever runs the tests.
+BUILT_IN = Profiles(load_profiles())
 
 
 def policy(versions=None, **environment):
@@ -18,7 +20,7 @@ def policy(versions=None, **environment):
         {f"RTX50_{name.upper()}": value for name, value in environment.items()}, "/proc/nowhere", "/proc/nowhere"
     )
     assert settings.problems == ()
-    return Policy(settings, (versions or {}).get)
+    return Policy(settings, (versions or {}).get, lambda: BUILT_IN)
 
 
 @pytest.mark.parametrize("profile", load_profiles(), ids=lambda profile: profile.library)
@@ -48,7 +50,7 @@ def test_every_adjustment_is_called_for_and_every_profile_is_found_by_its_module
     called_for = {name for profile in load_profiles() for rule in profile.rules for name in rule.adjust}
     assert called_for == ADJUSTMENTS.keys()
     for profile in load_profiles():
-        assert all(profile_of(module) is profile for module in profile.modules)
+        assert all(BUILT_IN.of(module) is profile for module in profile.modules)
 
 
 @pytest.mark.parametrize(

@@ -203,8 +203,9 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
 
     """
     from . import batman  # noqa: PLC0415 - every `import torch` waits for this module
+    from .masquerading.known_profiles import known_profiles  # noqa: PLC0415 - likewise
     from .masquerading.policy import OURSELVES  # noqa: PLC0415 - likewise
-    from .masquerading.profiles import belongs, profile_of  # noqa: PLC0415 - likewise
+    from .masquerading.profiles import belongs  # noqa: PLC0415 - likewise
 
     try:
         chosen = None if mapping is None else CapabilityMap.parse(mapping)
@@ -216,9 +217,12 @@ def masquerade(mapping: str | None = None, callers: Iterable[str] | None = None)
         loader = _current
         if not caller or belongs(caller, OURSELVES) or loader is None:
             return None
-        profile = profile_of(caller)
-        spared = profile is not None and profile.masquerade == "truth"
-        if spared if names is None else not any(belongs(caller, name) for name in names):
+        if names is None:
+            profile = known_profiles().of(caller)
+            spared = profile is not None and profile.masquerade == "truth"
+        else:
+            spared = not any(belongs(caller, name) for name in names)
+        if spared:
             return None
         target = (chosen or loader.settings.masquerade).target(capability)
         if loader.settings.batman_mode and target not in {None, capability}:

@@ -92,9 +92,10 @@ class Autoloader:
     @cached_property
     def policy(self) -> Policy:
         """Who is told what."""
+        from .masquerading.known_profiles import known_profiles  # noqa: PLC0415
         from .masquerading.policy import Policy  # noqa: PLC0415
 
-        return Policy(self.settings, self._version)
+        return Policy(self.settings, self._version, known_profiles)
 
     @property
     def rescue(self) -> SteppingIn:
@@ -138,6 +139,7 @@ class Autoloader:
         """Answer a caller, keep the decision, and say the first time that somebody is told another capability."""
         decision = self.policy.decide(caller, capability)
         self.decisions[caller, capability] = decision
+        self._say_what_is_wrong_with_profiles()
         if decision.reported is None:
             return capability
         if not self._announced:
@@ -262,10 +264,10 @@ class Autoloader:
             return
         from .masquerading.adjustments import ADJUSTMENTS  # noqa: PLC0415
 
-        possible = {name for name, adjustment in ADJUSTMENTS.items() if adjustment.module == module.__name__}
-        # Which of them the installed version needs, is read from the profiles: not for torch alone.
-        for name in self.policy.adjustments() if possible else ():
-            if name in possible:
+        settable = {name for name, adjustment in ADJUSTMENTS.items() if adjustment.module == module.__name__}
+        # Most modules have no switch, torch among them, and reading the profiles takes time.
+        for name in self.policy.adjustments() if settable else ():
+            if name in settable:
                 try:
                     self._set_back.append(ADJUSTMENTS[name].set(module))
                 except Exception as error:  # noqa: BLE001 - a version without the switch
@@ -297,6 +299,19 @@ class Autoloader:
                     self._tell_and_adjust(sys.modules[name])
         except Exception as error:  # noqa: BLE001 - torch would fail to initialise CUDA
             hook.record(error)
+
+    def _say_what_is_wrong_with_profiles(self) -> None:
+        from .masquerading.known_profiles import problems_so_far  # noqa: PLC0415 - the policy has imported it
+
+        problems = problems_so_far()
+        # Who runs the program has written the user's own file, and can seldom mend that of another package.
+        own = [problem for problem in problems if problem.origin.kind == "user"]
+        if self.settings.debug:
+            for problem in problems:
+                voice.say(str(problem))
+        elif own:
+            more = f" Mistakes there: {len(own)}; `rtx50-autoload profiles` lists them." if len(own) > 1 else ""
+            voice.say(f"{own[0]}{more}")
 
     def _name_of(self, capability: Capability) -> str:
         name = next((device.name for device in self.survey.devices if device.capability == capability), "a device")

@@ -19,13 +19,13 @@ from rtx50_autoload.errors import SettingsFileError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Value", "read_values", "remove_value", "set_value"]
+__all__ = ["LARGEST", "Value", "parse_toml", "read_values", "remove_value", "set_value"]
 
 #: What a settings file may hold under a key.
 Value: TypeAlias = bool | int | str | list[str]
 
-# Bytes; every setting with a comment of its own takes a few thousand, and Python is slow at TOML.
-_LARGEST = 200_000
+#: Bytes; every setting with a comment of its own takes a few thousand, and Python is slow at TOML.
+LARGEST = 200_000
 # A folder that may not be looked into, or cannot be one, holds no file of this user: HOME may be somebody else's.
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG}
 
@@ -44,6 +44,20 @@ def read_values(path: Path, *, shared: bool = False) -> dict[str, Any]:
     """
     text = _read(path, shared=shared)
     return _parse(path, text) if text else {}
+
+
+def parse_toml(content: bytes) -> dict[str, Any]:
+    """Read the content of a file, of which one byte more than the largest number may have been read.
+
+    Raises:
+        ValueError: it is too large, not UTF-8 or not TOML; the text says which, a clause.
+
+    """
+    text = _decoded(content)
+    try:
+        return _loads(text)
+    except ValueError as error:
+        raise ValueError(f"it is not TOML ({error})") from error
 
 
 def set_value(path: Path, key: str, value: Value, *, shared: bool = False) -> None:
@@ -110,16 +124,25 @@ def _read(path: Path, *, shared: bool) -> str:
     try:
         with open(os.open(path, os.O_RDONLY | flags[0] | flags[1] | flags[2]), "rb") as file:  # noqa: PTH123
             reason = _why_not_trusted(path, os.fstat(file.fileno()), shared=shared)
-            content = b"" if reason else file.read(_LARGEST + 1)
-        # Windows PowerShell's `Set-Content -Encoding utf8` starts the file with a byte order mark.
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SettingsFileError(path, f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
+            content = b"" if reason else file.read(LARGEST + 1)
     except OSError as error:
         raise SettingsFileError(path, f"it cannot be read ({error.strerror})") from error
-    if reason or len(content) > _LARGEST:
-        raise SettingsFileError(path, reason or f"it is larger than {_LARGEST:,} bytes")
-    return text
+    if reason:
+        raise SettingsFileError(path, reason)
+    try:
+        return _decoded(content)
+    except ValueError as error:
+        raise SettingsFileError(path, str(error)) from error
+
+
+def _decoded(content: bytes) -> str:
+    if len(content) > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST:,} bytes")
+    try:
+        # Windows PowerShell's `Set-Content -Encoding utf8` starts the file with a byte order mark.
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
 
 
 def _why_not_trusted(path: Path, status: os.stat_result, *, shared: bool) -> str | None:

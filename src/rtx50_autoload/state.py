@@ -15,7 +15,7 @@ from .errors import NoSuchDeviceError
 from .evidence.installations import installations
 from .evidence.startup import second_door_present, startup_files
 from .masquerading.adjustments import ADJUSTMENTS
-from .masquerading.profiles import load_profiles
+from .masquerading.known_profiles import known_profiles, problems_so_far
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,7 +101,7 @@ def status() -> dict[str, Any]:
         "stand_ins": loader.rescue.report() if off is None else [],
         "patches": [*loader.patches.report(), *loader.rescue.patches.report()] if acted else [],
         "error_hooks": loader.error_hooks.installed,
-        "problems": list(loader.settings.problems),
+        "problems": [*loader.settings.problems, *map(str, problems_so_far())],
         "failed_imports": dict(loader.failures),
         "faults": [f"{type(fault).__name__}: {fault}" for fault in hook.faults],
         "settings": settings_module.as_dict(loader.settings),
@@ -145,7 +145,7 @@ def _what_happens(loader: Autoloader) -> str:
 def _callers(loader: Autoloader) -> list[dict[str, Any]]:
     """Give each library of the profiles and of RTX50_CALLERS, then each caller that has asked, for each device kind."""
     capabilities = {device.capability: None for device in loader.survey.devices}
-    known = [module for profile in load_profiles() for module in profile.modules]
+    known = [module for profile in known_profiles().listed for module in profile.modules]
     rows = {
         (caller, capability): loader.policy.decide(caller, capability)
         for capability in capabilities

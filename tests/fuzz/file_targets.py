@@ -11,6 +11,7 @@ from unittest import mock
 
 from target import TESTS, Chooser, Target, scratch, text_of
 
+import profile_files
 from rtx50_autoload.cli import fix_console, incidents_console
 from rtx50_autoload.cli.plan import _described
 from rtx50_autoload.diagnosis import incident_files
@@ -23,6 +24,9 @@ from rtx50_autoload.evidence.environment.versions_schema import FactsFileError
 from rtx50_autoload.installer import journal, saved_state
 from rtx50_autoload.installer.errors import FixError
 from rtx50_autoload.installer.planner import make_plan
+from rtx50_autoload.masquerading.adjustments import ADJUSTMENTS
+from rtx50_autoload.masquerading.known_profiles import read_file
+from rtx50_autoload.masquerading.profile_schema import PROFILE_KEYS, RULE_KEYS
 from rtx50_autoload.settings import ENVIRONMENT_FILE, FIELDS, as_dict, load
 from rtx50_autoload.settings_file import read_values, remove_value, set_value
 from rtx50_autoload.troubleshooter import kept_answers
@@ -378,7 +382,41 @@ _JSON = (
 )
 
 
+def check_profiles(data):
+    """Each profile of a file is whole, and answers for every version; what is wrong is said in a sentence."""
+    file = scratch() / "profiles.toml"
+    file.write_bytes(data)
+    result = read_file(file)
+    for problem in map(str, result.problems):
+        assert problem.startswith(f"{file}")
+        assert problem.endswith(".")
+    for profile in result.listed:
+        for version in (None, "1.0", "2.5.dev1+local", "none"):
+            assert profile.rule(version).report in {"target", "truth"}
+        for rule in profile.rules:
+            assert rule.reason.strip()
+            assert rule.source.strip()
+        for module in profile.modules:
+            assert result.of(f"{module}.below") is profile
+
+
+def _profiles():
+    sound = profile_files.profile("a.b", distribution="'x'")
+    yield sound.encode()
+    rule = "[[profile.rule]]\nreport = 'truth'\nreason = 'r'\nsource = 's'\n"
+    yield (sound + "versions = '>=1,<2'\nunversioned = true\n" + rule).encode()
+    yield (profile_files.profile("xformers") + "adjust = ['xformers-fa3-off']\n" + sound + sound).encode()
+    yield b"profile = [{library = 1, rule = [{}, 3]}]\nmode = 'auto'\n"
+
+
+_PROFILE = (
+    *(name.encode() for name in (*PROFILE_KEYS, *RULE_KEYS, *ADJUSTMENTS)),
+    *(b"[[profile]]", b"[[profile.rule]]", b"'target'", b"'truth'", b"true", b"'>=1'", b"['", b"']", b"0xffff", b"\n"),
+)
+
+
 TARGETS = (
+    Target("profiles", check_profiles, _profiles, _PROFILE, 1024),
     Target("settings", check_settings, _settings, _TOML, 512),
     Target("facts", check_facts, _facts, _TOML, 40_000),
     Target("machine", check_machine, _machines, _MACHINE, 1024),

@@ -39,6 +39,7 @@ _BOUNDED = {
     "diagnosis.conditions": "our own file",
     "diagnosis.incident": "headlines of 240 characters at most",
     "evidence.visibility": "it is matched at one place only",
+    "masquerading.package_profiles": "values of entry points, matched whole",
     "troubleshooter.programs": "names of folders, matched whole",
     "diagnosis.described": "texts of 1,000 characters at most",
 }
@@ -47,7 +48,6 @@ _SKIPPED = (
     "probe_child",
     "demo_child",
     "rescue",
-    "masquerading",
     "mcp_server.server",
     "mcp_server.ask",
     "check_child",

@@ -13,7 +13,21 @@ from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 from rtx50_autoload.printable import printable
 
-from . import assistants, bench, check_build, doctor, explain, fix, incidents, mcp, plan, scan, scripts, troubleshoot
+from . import (
+    assistants,
+    bench,
+    check_build,
+    doctor,
+    explain,
+    fix,
+    incidents,
+    mcp,
+    plan,
+    profiles,
+    scan,
+    scripts,
+    troubleshoot,
+)
 from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
 
 if TYPE_CHECKING:
@@ -89,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         place.add_argument("--venv", metavar="PATH", help="this environment instead of the one that runs the command")
         place.add_argument("--user", action="store_true", help="all environments of this user")
         command.set_defaults(run=_switch)
+    profiles.add_parser(commands)
     doctor.add_parser(commands)
     scan.add_parser(commands)
     check_build.add_parser(commands)

@@ -22,7 +22,7 @@ from rtx50_autoload.evidence.gpucode import format_by_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Installed", "Origin", "installed_distributions", "is_loadable", "normalised"]
+__all__ = ["Installed", "Origin", "editable_roots", "installed_distributions", "is_loadable", "normalised"]
 
 #: How a library came to be known: by its distribution's list of files, by the source tree of an editable install, or by
 #: torch's cache of extensions that were compiled when first used.
@@ -76,6 +76,20 @@ def installed_distributions(path: Sequence[str] | None = None) -> Iterator[Insta
         if name and normalised(name) not in seen:
             seen.add(normalised(name))
             yield _describe(name, version, distribution)
+
+
+def editable_roots(distribution: _Distribution) -> tuple[Path, ...]:
+    """Give the folders of its project that an editable install may be imported from; none for any other install.
+
+    What its start-up files point to outside its project belongs to somebody else.
+    """
+    project = _installed_from(distribution)
+    if project is None:
+        return ()
+    trees = _source_trees(distribution, Path(str(distribution.locate_file(""))), _recorded(distribution))
+    # Start-up files that are code of their own (meson-python) do not tell where they look.
+    roots = dict.fromkeys(root.resolve() for root in (*(tree.root for tree in trees), project / "src"))
+    return tuple(root for root in roots if root.is_relative_to(project.resolve()))
 
 
 class _Distribution(Protocol):

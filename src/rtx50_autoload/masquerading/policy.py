@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from rtx50_autoload.capability import Capability, format_capability
 
-from .profiles import Profile, Rule, belongs, load_profiles, profile_of
+from .profiles import BUILT_IN, Profile, Rule, belongs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rtx50_autoload.settings import Settings
+
+    from .profiles import Profiles
 
 __all__ = ["Decision", "Policy"]
 
@@ -42,11 +44,13 @@ class Policy:
     Args:
         settings: mode, mapping and extra callers are read from it.
         version: gives the installed version of a distribution, None where there is none.
+        profiles: gives all profiles; called only where one of them may have to answer, for reading them takes time.
 
     """
 
     settings: Settings
     version: Callable[[str], str | None]
+    profiles: Callable[[], Profiles]
 
     def decide(self, caller: str | None, capability: Capability) -> Decision:
         """Decide what the module `caller` is told of a device of this true capability."""
@@ -65,7 +69,11 @@ class Policy:
         """Give the adjustments that the installed versions call for, each with the library it belongs to."""
         if self.settings.mode == "observe":
             return {}
-        return {name: profile.library for profile in load_profiles() for name in self._rule(profile).adjust}
+        return {name: profile.library for profile in self.profiles().in_effect for name in self.rule(profile).adjust}
+
+    def rule(self, profile: Profile) -> Rule:
+        """Give the rule of a profile that holds for the installed version."""
+        return profile.rule(profile.distribution and self.version(profile.distribution))
 
     def _by_user(self, caller: str) -> Decision | None:
         names = [name for name in self.settings.callers if belongs(caller, name)]
@@ -75,15 +83,15 @@ class Policy:
         return Decision(self.settings.callers[name], f"RTX50_CALLERS names {name}", name)
 
     def _by_profile(self, caller: str, target: Capability) -> Decision:
-        profile = profile_of(caller)
+        profile = self.profiles().of(caller)
         if profile is None:
             return Decision(None, "the truth is the default")
+        rule = self.rule(profile)
+        report, reason = rule.report, rule.reason
         if self.settings.mode == "masquerade":
-            if profile.masquerade == "target":
-                return Decision(target, "RTX50_MODE=masquerade tells the AI stack so", profile.library)
-            return Decision(None, self._rule(profile).reason, profile.library)
-        rule = self._rule(profile)
-        return Decision(target if rule.report == "target" else None, rule.reason, profile.library)
-
-    def _rule(self, profile: Profile) -> Rule:
-        return profile.rule(profile.distribution and self.version(profile.distribution))
+            report = profile.masquerade
+            if report == "target":
+                reason = "RTX50_MODE=masquerade tells the AI stack so"
+        if profile.origin != BUILT_IN:
+            reason = f"{reason} (by {profile.origin})"
+        return Decision(target if report == "target" else None, reason, profile.library)
