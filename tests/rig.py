@@ -153,6 +153,11 @@ class Venv:
         }
 
 
+def too_wide(text: str, width: int) -> list[str]:
+    """Give the lines that do not fit a terminal; a path alone is to be copied, and so stands on one line."""
+    return [line for line in text.splitlines() if len(line) > width and " " in line.strip().removeprefix("- ")]
+
+
 def describe(result: subprocess.CompletedProcess[str]) -> str:
     """Give all that a failed child has said."""
     command = " ".join(result.args)

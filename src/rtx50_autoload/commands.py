@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["Shell", "Typist"]
+__all__ = ["Shell", "Typist", "split_step"]
 
 #: `cmd` is Windows' Command Prompt. `any` is for where the system is not known: what both shells read alike.
 Shell: TypeAlias = Literal["posix", "cmd", "any"]
@@ -79,3 +79,16 @@ class Typist:
         """Put a folder of the installed packages before those that a variable names; for POSIX shells."""
         packages = self.run_python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
         return f'export {name}="$({packages})/{folder}${{{name}:+:${name}}}"'
+
+
+def split_step(step: str) -> tuple[str, str]:
+    """Tell what a step says from the command in it, which stands at its end or is all of it.
+
+    Returns:
+        the sentence up to its colon, and the command. Either is empty where there is none.
+
+    """
+    if step.rstrip().endswith((".", ")")):
+        return step, ""
+    sentence, colon, command = step.rpartition(": ")
+    return sentence + colon.rstrip(), command
