@@ -83,13 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure(engine: Engine, device: str) -> Benchmark:
     """Measure, and show on a terminal how far that has come."""
     from rtx50_autoload.benchmarking.comparing import compare  # noqa: PLC0415
-    from rtx50_autoload.safe_console import SafeConsole  # noqa: PLC0415
+    from rtx50_autoload.cli.progress import show_progress  # noqa: PLC0415
 
-    console = SafeConsole(stderr=True)
-    if not console.is_terminal:
-        return compare(engine, device)
-    with console.status("Beginning") as status:
-        return compare(engine, device, on_step=lambda step: status.update(f"Computing: {step}"))
+    with show_progress("Beginning") as tell:
+        return compare(engine, device, on_step=tell)
 
 
 def _payback(arguments: argparse.Namespace) -> Payback | None:

@@ -75,15 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run_probes() -> ProbeReport:
     """Compute on the GPU, and show on a terminal how far that has come."""
-    from rich.console import Console  # noqa: PLC0415
-
+    from rtx50_autoload.cli.progress import show_progress  # noqa: PLC0415
     from rtx50_autoload.evidence.probe import probe  # noqa: PLC0415
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return probe()
-    with console.status("Computing on the GPU, in processes of their own") as status:
-        return probe(on_result=lambda result: status.update(f"Computed {result.name}: {result.state.value}"))
+    with show_progress("Computing on the GPU, in processes of their own") as tell:
+        return probe(on_result=lambda result: tell(f"Computed {result.name}: {result.state.value}"))
 
 
 def _write_page(file: Path, document: dict[str, Any]) -> None:
