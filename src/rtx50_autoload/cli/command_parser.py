@@ -27,6 +27,11 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**options)
         self.examples = tuple(examples)
 
+    @property
+    def arguments(self) -> list[argparse.Action]:
+        """What the parser knows, in the order in which its help has it."""
+        return self._actions
+
     def format_help(self) -> str:
         """Give the help, with the examples as they are typed: not folded."""
         shown = "".join(f"  {line}\n      {meaning}\n" for line, meaning in self.examples)

@@ -48,13 +48,13 @@ def show(console: Console, text: str | Text, indent: int = 0, *, mark: str = "",
     for part, is_command in _parts(whole, console.width - left):
         if is_command:
             if lead.strip():
-                console.print(Text(lead.rstrip()))
+                console.print(Text(lead.rstrip(), style))
             show_command(console, part.plain, left + _STEP)
             lead = " " * left
             continue
         for paragraph in part.split("\n", allow_blank=True):
             for line in _lines(paragraph, console.width - left):
-                console.print(Text.assemble(lead, line), soft_wrap=True)
+                console.print(Text.assemble((lead, style), line), soft_wrap=True)
                 lead = " " * left
 
 

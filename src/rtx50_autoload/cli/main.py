@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Any
 from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
 
-from . import assistants, bench, check_build, doctor, explain, fix, incidents, mcp, plan, scan, scripts, troubleshoot
+from . import (
+    assistants,
+    bench,
+    check_build,
+    completion,
+    doctor,
+    explain,
+    fix,
+    incidents,
+    mcp,
+    plan,
+    scan,
+    scripts,
+    troubleshoot,
+)
 from .command_parser import CommandParser
 from .complaints import complain
 from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
@@ -134,6 +148,7 @@ def build_parser() -> CommandParser:
     scripts.add_parser(commands)
     troubleshoot.add_parser(commands)
     mcp.add_parser(commands)
+    completion.add_parser(commands, parser)
     return parser
 
 

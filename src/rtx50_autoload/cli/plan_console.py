@@ -97,7 +97,7 @@ def _show_step(console: Console, number: int, step: Step, machine: Machine) -> N
         for line in typed_lines(each.arguments, each.environ, machine.system):
             show_command(console, line, _MARGIN + 2)
     if step.changes:
-        show(console, Text(printable(_changes(step.changes)), "dim"), _MARGIN, mark="Changes: ")
+        show(console, _changes(step.changes), _MARGIN, mark="Changes: ", style="dim")
     for title, told in (
         ("Fetches", _size(step.download)),
         ("Takes", f"about {step.minutes} minutes" if step.minutes else ""),

@@ -45,9 +45,9 @@ def moves(console: Console) -> bool:
     return console.is_interactive and console.file.isatty()
 
 
-def teller(progress: Progress) -> Tell:
+def teller(progress: Progress, what: str = "") -> Tell:
     """Give what moves a bar."""
-    task = progress.add_task("", total=None, count="")
+    task = progress.add_task(what, total=None, count="")
 
     def tell(what: str, done: int = 0, total: int | None = None) -> None:
         count = "" if total is None else f"{done}/{total}"
@@ -60,9 +60,7 @@ def teller(progress: Progress) -> Tell:
 def show_progress(what: str) -> Iterator[Tell]:
     """Show inside the block how far it has come, by what it tells."""
     with bar(SafeConsole(stderr=True)) as progress:
-        tell = teller(progress)
-        tell(what)
-        yield tell
+        yield teller(progress, what)
 
 
 def with_progress(binaries: Iterable[_Item]) -> Iterator[_Item]:
