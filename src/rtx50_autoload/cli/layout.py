@@ -28,10 +28,12 @@ __all__ = ["show", "show_command", "show_list", "show_numbered", "show_pairs"]
 _COMMAND: Final = re.compile(r"`([^`\n]+ [^`\n]*)`")
 #: How much further to the right than the text around it a command of its own line stands.
 _STEP: Final = 2
+#: How much of a line a command within a sentence may take.
+_INLINE: Final = 0.67
 
 
 def show(console: Console, text: str | Text, indent: int = 0, *, mark: str = "", style: str = "") -> None:
-    """Print a paragraph; a command in it that is longer than a line gets one of its own.
+    """Print a paragraph; a command in it that would fill a line gets one of its own.
 
     Args:
         console: where.
@@ -87,11 +89,12 @@ def show_pairs(console: Console, pairs: Mapping[str, str]) -> None:
 
 
 def _parts(text: Text, width: int) -> list[tuple[Text, bool]]:
-    """Take out the commands that are longer than a line."""
+    """Take out the commands that would fill a line, where the text has several lines."""
     parts: list[tuple[Text, bool]] = []
     end = 0
+    longest = width * _INLINE if cell_len(text.plain) > width else width
     for found in _COMMAND.finditer(text.plain):
-        if cell_len(found[0]) > width:
+        if cell_len(found[0]) > longest:
             parts += [(text[end : found.start()], False), (text[found.start(1) : found.end(1)], True)]
             end = found.end() + text.plain[found.end() :].startswith(" ")
     parts.append((text[end:], False))

@@ -119,4 +119,4 @@ def _result(saved: SavedScript, found: Check) -> Text:
         ("syntax errors", "bold red") if found.syntax_errors else None,
         (f"{dangers} dangerous line{'s' if dangers > 1 else ''}", "bold red") if dangers else None,
     ]
-    return Text(", ").join(Text(*part) for part in parts if part) or Text("nothing known")
+    return Text(", ").join(Text(*part) for part in parts if part) or Text("no danger known")
