@@ -186,3 +186,16 @@ def test_the_bar_is_at_a_terminal_alone_and_goes_away(desk):
         # rich takes FORCE_COLOR for a terminal.
         assert desk.run(line, FORCE_COLOR="1").stderr == ""
     assert json.loads(desk.run(scan[1], FORCE_COLOR="1").stdout)
+
+
+@pytest.mark.parametrize("line", ["frobnicate", "scan", "bench --card-price 3", "incidents show 00000000"])
+def test_what_is_wrong_is_one_line_in_a_pipe_and_broken_between_words_at_a_terminal(desk, line):
+    from terminal import at_terminal  # noqa: PLC0415
+
+    said = desk.run(line).stderr
+    complaint = said.splitlines()[-1]
+    assert complaint.startswith("rtx50-autoload")
+    with at_terminal(desk.venv, *desk.command(line), env=desk.variables, columns=WIDTH) as terminal:
+        assert terminal.end() == 2
+    assert not rig.too_wide(terminal.screen, WIDTH)
+    assert complaint in terminal.screen.replace("\n", " ")

@@ -13,9 +13,8 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from rtx50_autoload.commands import split_step
+from rtx50_autoload.folding import breaks
 from rtx50_autoload.printable import printable
-
-from .folding import breaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
