@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ Shell: TypeAlias = Literal["posix", "cmd", "any"]
 _SPECIAL_IN_CMD: Final = set("<>|&^()")
 #: What a POSIX shell replaces even between double quotation marks.
 _REPLACED: Final = set('"$`\\!')
+#: How a sentence begins, and no command.
+_SENTENCE: Final = re.compile(r"[A-Z][a-z]+ ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def split_step(step: str) -> tuple[str, str]:
         the sentence up to its colon, and the command. Either is empty where there is none.
 
     """
-    if step.rstrip().endswith((".", ")")):
-        return step, ""
     sentence, colon, command = step.rpartition(": ")
+    if step.rstrip().endswith(".") or (not colon and _SENTENCE.match(step)):
+        return step, ""
     return sentence + colon.rstrip(), command

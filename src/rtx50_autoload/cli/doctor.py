@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(document, indent=2))  # noqa: T201
     else:
-        show_examination(document)
+        show_examination(document, arguments.html)
     return OK if document["ok"] else FINDING
 
 

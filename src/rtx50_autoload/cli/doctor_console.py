@@ -15,6 +15,8 @@ from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_ste
 from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 __all__ = ["SEVERITY_STYLES", "show_examination"]
@@ -24,8 +26,8 @@ _PROBE_STYLES: Final = {"works": "green", "not installed": "dim"}
 SEVERITY_STYLES: Final = {"error": "bold red", "warning": "bold yellow", "info": "dim"}
 
 
-def show_examination(document: dict[str, Any]) -> None:
-    """Print what ``doctor --json`` gives."""
+def show_examination(document: dict[str, Any], page: Path | None = None) -> None:
+    """Print what ``doctor --json`` gives, and where it was written as a page."""
     console = SafeConsole()
     for line in judged_for(document):
         show(console, line)
@@ -52,6 +54,9 @@ def show_examination(document: dict[str, Any]) -> None:
     if steps:
         console.print(Text("Next:", "bold"))
         show_numbered(console, steps)
+    if page is not None:
+        console.print()
+        show(console, f"To be opened in a browser: {page}")
 
 
 def _show_probes(console: Console, report: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
         "`scripts run ID`, which shows the script and asks first.",
         examples=(
             ("rtx50-autoload scripts list", "which there are"),
-            ("rtx50-autoload scripts show 20251123-1200-a1b2", "one of them; runs nothing"),
+            ("rtx50-autoload scripts show 6456874d", "one of them; runs nothing"),
         ),
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     show = verbs.add_parser(
         "show",
         help="a script, and what is known of its lines; runs nothing",
-        examples=(("rtx50-autoload scripts show 20251123-1200-a1b2", "that one"),),
+        examples=(("rtx50-autoload scripts show 6456874d", "that one"),),
     )
     show.add_argument("id", metavar="ID", help="as `scripts list` gives it")
     show.add_argument("--json", action="store_true", help="the same as JSON on stdout")
@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
         help="show a script, ask, run it, and examine the environment again",
         description="Show a script, ask at the terminal, run it up to its first error with its output in a log, and "
         "run `doctor` again. Exit status: 0 it has worked and doctor finds nothing, 1 otherwise, 2 usage.",
-        examples=(("rtx50-autoload scripts run 20251123-1200-a1b2", "that one, after a yes"),),
+        examples=(("rtx50-autoload scripts run 6456874d", "that one, after a yes"),),
     )
     run.add_argument("id", metavar="ID", help="as `scripts list` gives it")
     run.set_defaults(run=_run)
