@@ -33,7 +33,7 @@ def bar(console: Console) -> Progress:
     columns = (
         # As wide as is left, and one line: a path may be long.
         TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
-        BarColumn(20),
+        BarColumn(12),
         TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
     )
