@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -151,6 +152,14 @@ class Venv:
             for path in top.rglob("*")
             if "__pycache__" not in path.parts
         }
+
+
+def too_wide(text: str, width: int) -> list[str]:
+    """Give the lines that do not fit a terminal.
+
+    A path is to be copied, and so stands on one line, alone or behind a dash or a name.
+    """
+    return [line for line in text.splitlines() if len(line) > width and not re.fullmatch(r" *(- |\w+  +)?\S+", line)]
 
 
 def describe(result: subprocess.CompletedProcess[str]) -> str:

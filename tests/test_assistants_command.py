@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+import rig
 from fakes.vendors import Vendors
 from rtx50_autoload.troubleshooter.assistants import load_knowledge
 
@@ -133,7 +134,7 @@ def test_it_fits_the_terminal(assistants, folder, width):
     install(folder, "claude", "2.1.330")
     install(folder, "opencode", "1.18.33")
     result = assistants(COLUMNS=str(width))
-    assert max(map(len, result.stdout.splitlines())) <= width
+    assert not rig.too_wide(result.stdout, width)
 
 
 def test_names_of_files_do_not_steer_the_terminal(assistants, folder):

@@ -158,7 +158,12 @@ def test_the_command_ends_with_0_where_every_gpu_is_served(site, run):
     built(site, ["sm_89", "sm_120"])
     code, out, _ = run("some_kernels", "--device", "12.0", "--device", "8.9")
     assert code == 0
-    assert out.splitlines() == ["some_kernels 1.0", "12.0: native", "8.9: native", "GPU code: sm_89 sm_120"]
+    assert out.splitlines() == [
+        "some_kernels 1.0",
+        "On a GPU of compute capability 12.0: native, made for this GPU.",
+        "On a GPU of compute capability 8.9: native, made for this GPU.",
+        "GPU code: sm_89 sm_120",
+    ]
 
 
 def test_the_command_ends_with_1_and_the_next_step(site, run, tmp_path):
@@ -169,7 +174,7 @@ def test_the_command_ends_with_1_and_the_next_step(site, run, tmp_path):
     assert code == 1
     assert "What went wrong: some-kernels 1.0 holds code for sm_90 only" in out
     assert "nvcc was asked for sm_90" in out
-    assert "Next: Build it again" in out
+    assert "Next:\n1. Build it again" in out
 
 
 def test_a_missing_package_is_a_finding(run):

@@ -127,7 +127,7 @@ def test_the_console_script_and_the_module_print_the_same(installed):
 def test_status_fits_the_terminal(installed, width):
     result = command(installed, "status", env={**SIMULATED, "COLUMNS": width})
     assert result.returncode == 0
-    assert max(map(len, result.stdout.splitlines())) <= int(width)
+    assert not rig.too_wide(result.stdout, int(width))
     assert "Traceback" not in result.stderr
     assert "NVIDIA GeForce RTX 5090" in result.stdout
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from rtx50_autoload.commands import Typist
+from rtx50_autoload.commands import Typist, split_step
 
 WORDS = ["plain", "triton>=3.3", "a b", "", "C:\\a b\\", "x&y", "it's", 'say "x"', "$HOME", "cupy[ctk]", "3.4.*", "(x)"]
 
@@ -52,3 +52,17 @@ def test_variables_are_set_in_the_way_of_the_shell():
     assert (posix.unset_variable("A"), cmd.unset_variable("A")) == ("unset A", "set A=")
     assert posix.prepend("PATH", "/a b") == "export PATH='/a b'\"${PATH:+:$PATH}\""
     assert cmd.prepend("PATH", "C:\\a b") == "set PATH=C:\\a b;%PATH%"
+
+
+@pytest.mark.parametrize(
+    ("step", "parts"),
+    [
+        ("Update the driver.", ("Update the driver.", "")),
+        ("python -m pip install x", ("", "python -m pip install x")),
+        (r"C:\x\python.exe -m pip install x", ("", r"C:\x\python.exe -m pip install x")),
+        ("Ask again: rtx50-autoload plan", ("Ask again:", "rtx50-autoload plan")),
+        ("Start the container with -e A=b", ("Start the container with -e A=b", "")),
+    ],
+)
+def test_a_step_is_told_from_its_command(step, parts):
+    assert split_step(step) == parts

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import rig
 from rtx50_autoload.cli.main import main
 from rtx50_autoload.diagnosis.diagnosis import Diagnosis
 from rtx50_autoload.diagnosis.incidents import load_all, record
@@ -87,7 +88,7 @@ def test_the_list_and_an_incident_fit_the_terminal(run, two, monkeypatch, width)
     long = replace(DIAGNOSIS, culprit="/very/long/path/without/any/space/" * 8, headline="h" * 300)
     record(long, "a word " * 200 + "x" * 300, SITUATION)
     for arguments in ([], ["show", "last"]):
-        assert max(map(len, run(*arguments)[1].splitlines())) <= width
+        assert not rig.too_wide(run(*arguments)[1], width)
     assert two[0] in run()[1]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import pytest
 
 from fake_binaries import container, elf, image
 from rtx50_autoload.cli import scan
+from rtx50_autoload.cli.command_parser import CommandParser
 from rtx50_autoload.errors import UsageError
 from rtx50_autoload.evidence.devices import Device, Survey
 
@@ -36,7 +36,7 @@ def set_devices(monkeypatch, *devices, driver=None, reason=""):
 
 
 def run(*arguments):
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     scan.add_parser(parser.add_subparsers())
     parsed = parser.parse_args(["scan", *map(str, arguments)])
     return parsed.run(parsed)

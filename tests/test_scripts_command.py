@@ -125,7 +125,7 @@ def test_the_list_names_each_script_and_what_is_known_of_it(desk):
     lines = {line.split()[0]: line for line in desk.run("list").stdout.splitlines() if line}
     assert "claude" in lines[sound]
     assert "a1b2c3d4" in lines[sound]
-    assert "nothing known" in lines[sound]
+    assert "no danger known" in lines[sound]
     assert "dangerous" in lines[flagged]
     assert "syntax errors" in lines[broken]
 

@@ -86,8 +86,8 @@ def test_colours_of_ours_still_reach_a_terminal(monkeypatch, capsys):
 
 
 def test_every_console_is_the_safe_one():
-    # A progress bar and a bar that nobody sees show numbers of ours alone.
-    own = {"safe_console.py", "cli/progress.py", "cli/doctor.py", "cli/fleet.py", "cli/fix_progress.py"}
+    # Of a bar that nobody sees, only what it imports is of interest.
+    own = {"safe_console.py", "cli/fix_progress.py"}
     found = set()
     for file in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -184,7 +184,8 @@ def test_a_page_holds_no_element_of_anybody_else(installed):
     def tags(shown):
         parser = Tags()
         parser.feed(page(shown))
-        return parser.found
+        # What ends as a command is marked as one, without an attribute; by that a text can say nothing.
+        return [found for found in parser.found if found != ("code", [])]
 
     assert poisoned(document) != document
     assert tags(poisoned(document)) == tags(document)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["Shell", "Typist"]
+__all__ = ["Shell", "Typist", "split_step"]
 
 #: `cmd` is Windows' Command Prompt. `any` is for where the system is not known: what both shells read alike.
 Shell: TypeAlias = Literal["posix", "cmd", "any"]
@@ -16,6 +17,8 @@ Shell: TypeAlias = Literal["posix", "cmd", "any"]
 _SPECIAL_IN_CMD: Final = set("<>|&^()")
 #: What a POSIX shell replaces even between double quotation marks.
 _REPLACED: Final = set('"$`\\!')
+#: How a sentence begins, and no command.
+_SENTENCE: Final = re.compile(r"[A-Z][a-z]+ ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +82,16 @@ class Typist:
         """Put a folder of the installed packages before those that a variable names; for POSIX shells."""
         packages = self.run_python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
         return f'export {name}="$({packages})/{folder}${{{name}:+:${name}}}"'
+
+
+def split_step(step: str) -> tuple[str, str]:
+    """Tell what a step says from the command in it, which stands at its end or is all of it.
+
+    Returns:
+        the sentence up to its colon, and the command. Either is empty where there is none.
+
+    """
+    sentence, colon, command = step.rpartition(": ")
+    if step.rstrip().endswith(".") or (not colon and _SENTENCE.match(step)):
+        return step, ""
+    return sentence + colon.rstrip(), command

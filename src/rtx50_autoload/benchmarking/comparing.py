@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Protocol
@@ -54,7 +55,7 @@ def compare(
     *,
     works: Sequence[Work] = WORKS,
     method: Method | None = None,
-    on_step: Callable[[str], object] = lambda _: None,
+    on_step: Callable[[str, int, int], object] = lambda _what, _done, _total: None,
 ) -> Benchmark:
     """Measure all work on the CPU and, where it can be used, on a GPU.
 
@@ -63,7 +64,7 @@ def compare(
         place: the GPU, as torch names it.
         works: what is computed.
         method: how it is measured; `Method` as it is by default.
-        on_step: is told what comes next.
+        on_step: is told what comes next, how many steps are done, and how many there are.
 
     Raises:
         UsageError: there are GPUs, and this is none of them.
@@ -73,7 +74,11 @@ def compare(
     no_gpu = engine.obstacle(place)
     # Asked before the work: an error on a GPU may leave it unable to answer.
     about = engine.about(place)
-    runner = _Runner(engine, None if no_gpu else place, method, on_step)
+    steps = len(works) * (1 if no_gpu else 1 + len(DTYPES))
+    numbers = itertools.count()
+    runner = _Runner(
+        engine, None if no_gpu else place, method, lambda what: on_step(f"Computing {what}", next(numbers), steps)
+    )
     results = tuple(runner.run(work) for work in works)
     return Benchmark(
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),

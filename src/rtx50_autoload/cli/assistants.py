@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
+from rtx50_autoload.cli.complaints import complain
 from rtx50_autoload.cli.exit_codes import FINDING, OK
 
 if TYPE_CHECKING:
     import argparse
 
+    from rtx50_autoload.cli.command_parser import CommandParser
+
 __all__ = ["add_parser", "run"]
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "assistants",
         help="which AI assistants are on this machine, and whether a question would leave it",
         description="Look for AI assistants that could be asked about an error. Nothing is started or sent. Exit "
         "status: 0 one is ready or may be, 1 none is, or the setting names one that is not here, 2 usage.",
+        examples=(("rtx50-autoload assistants", "who could be asked, and where a question goes"),),
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     parser.set_defaults(run=run)
@@ -58,6 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
         show_assistants(found, chosen)
     choosing = choice(found, chosen)
     for missing in choosing.missing.values():
-        print(f"rtx50-autoload: {missing}", file=sys.stderr)  # noqa: T201
+        complain(str(missing))
     able = found if not chosen or choosing.is_nobody else [each.found for each in choosing.assistants]
     return OK if any(each.ready is not False for each in able) else FINDING

@@ -6,10 +6,10 @@ import argparse
 import json
 import math
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rtx50_autoload.cli.complaints import complain
 from rtx50_autoload.cli.exit_codes import FINDING, OK
 from rtx50_autoload.errors import UsageError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.benchmarking.comparing import Engine
     from rtx50_autoload.benchmarking.payback import Payback
     from rtx50_autoload.benchmarking.results import Benchmark
+    from rtx50_autoload.cli.command_parser import CommandParser
 
 __all__ = ["PriceError", "add_parser", "run"]
 
@@ -25,7 +26,7 @@ class PriceError(UsageError):
     """Prices that nothing can be computed from."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "bench",
@@ -33,6 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Compute matrix products, embeddings and the inference of a transformer on the CPU and on the GPU "
         "with the installed torch, compare the results, and print how long each took. Takes about a minute. "
         "Exit status: 0 measured, 1 no GPU that can be used, a result that is not the CPU's, or no torch, 2 usage.",
+        examples=(
+            ("rtx50-autoload bench", "GPU against CPU; takes about a minute"),
+            ("rtx50-autoload bench --plot speed.png", "also as a picture"),
+            ("rtx50-autoload bench --card-price 2000 --cloud-price 1.20", "also when the card has paid for itself"),
+        ),
     )
     parser.add_argument("--device", type=_device, default="cuda:0", metavar="cuda:N", help="the GPU (default: cuda:0)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the speed-ups: .png, .svg or .pdf")
@@ -76,20 +82,17 @@ def run(arguments: argparse.Namespace) -> int:
         if any(row["speed_up"] for work in document["works"] for row in work["gpu"]):
             draw(document, arguments.plot)
         else:
-            print("rtx50-autoload: no picture is drawn: nothing was measured on a GPU.", file=sys.stderr)  # noqa: T201
+            complain("no picture is drawn: nothing was measured on a GPU.")
     return OK if benchmark.ok else FINDING
 
 
 def _measure(engine: Engine, device: str) -> Benchmark:
     """Measure, and show on a terminal how far that has come."""
     from rtx50_autoload.benchmarking.comparing import compare  # noqa: PLC0415
-    from rtx50_autoload.safe_console import SafeConsole  # noqa: PLC0415
+    from rtx50_autoload.cli.progress import show_progress  # noqa: PLC0415
 
-    console = SafeConsole(stderr=True)
-    if not console.is_terminal:
-        return compare(engine, device)
-    with console.status("Beginning") as status:
-        return compare(engine, device, on_step=lambda step: status.update(f"Computing: {step}"))
+    with show_progress("Beginning") as tell:
+        return compare(engine, device, on_step=tell)
 
 
 def _payback(arguments: argparse.Namespace) -> Payback | None:

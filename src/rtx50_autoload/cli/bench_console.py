@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
 from rtx50_autoload.benchmarking.numbers import three_digits
+from rtx50_autoload.cli.layout import show
 from rtx50_autoload.cli.tables import plain_table
 from rtx50_autoload.safe_console import SafeConsole
 
@@ -22,26 +24,27 @@ def show_benchmark(document: dict[str, Any]) -> None:
     """Print what ``bench --json`` gives."""
     console = SafeConsole()
     for line in _where(document):
-        console.print(line)
+        show(console, line)
     console.print()
     console.print(_table(document))
     console.print()
     for work in document["works"]:
         reduced = " Smaller than usual, because this CPU takes long for it." if work["reduced"] else ""
-        console.print(Text(f"{work['name']}: {work['what']}.{reduced}", "dim"))
-    console.print(Text(_method(document), "dim"))
+        show(console, f"{work['name']}: {work['what']}.{reduced}", style="dim")
+    show(console, _method(document), style="dim")
     for line in _faults(document):
-        console.print(Text(line, "bold red"))
+        show(console, line, style="bold red")
     if document["no_gpu"]:
         console.print()
-        console.print(Text(f"Nothing was measured on a GPU: {document['no_gpu']}.", "bold yellow"))
+        show(console, f"Nothing was measured on a GPU: {document['no_gpu']}.", style="bold yellow")
     if document["simulated"]:
-        console.print(Text("RTX50_SIMULATE names devices that are no GPUs: nothing can be computed on them.", "yellow"))
+        words = "RTX50_SIMULATE names devices that are no GPUs: nothing can be computed on them."
+        show(console, words, style="yellow")
     if not document["ok"]:
-        console.print("Next: `rtx50-autoload doctor` says what keeps this environment from the GPU.")
+        show(console, "Next: `rtx50-autoload doctor` says what keeps this environment from the GPU.")
     if document["payback"]:
         console.print()
-        console.print(_payback(document["payback"]))
+        show(console, _payback(document["payback"]))
 
 
 def _where(document: dict[str, Any]) -> list[str]:
@@ -51,7 +54,8 @@ def _where(document: dict[str, Any]) -> list[str]:
     if not document["no_gpu"]:
         driver = f", driver {document['driver']}" if document["driver"] else ""
         lines.append(f"GPU: {document['gpu'] or 'its name is not known'} ({document['place']}){driver}")
-    lines.append(f"torch {versions['torch']}, {cuda}, Python {versions['python']}, {document['date']}")
+    measured = f"{datetime.fromisoformat(document['date']):%Y-%m-%d %H:%M} UTC"
+    lines.append(f"torch {versions['torch']}, {cuda}, Python {versions['python']}, {measured}")
     return lines
 
 
@@ -74,7 +78,7 @@ def _cell(row: dict[str, Any]) -> Text:
     unit, factor = next(each for each in _UNITS if timing["median"] * each[1] >= 1 or each == _UNITS[-1])
     median, lower, upper = (three_digits(timing[name] * factor) for name in ("median", "lower", "upper"))
     cell = Text(f"{median} {unit}")
-    cell.append(f"\n{lower} - {upper}", "dim")
+    cell.append(f"\n{lower} - {upper} {unit}", "dim")
     if row.get("speed_up"):
         cell.append(f"\n{three_digits(row['speed_up'])}x", "bold green")
     return cell

@@ -13,6 +13,7 @@ from rtx50_autoload.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
+    from rtx50_autoload.cli.command_parser import CommandParser
     from rtx50_autoload.installer.build_check import BuildCheck
 
 __all__ = ["LogFileError", "add_parser", "run"]
@@ -22,13 +23,17 @@ class LogFileError(UsageError, OSError):
     """The file with the build's output cannot be read."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "check-build",
         help="whether a package that was built from source holds code for the GPU",
         description="Read the GPU code of an installed package, judge it, and say what went wrong in its build. "
         "Exit status: 0 every GPU can run it, 1 one cannot or the package is not installed, 2 usage.",
+        examples=(
+            ("rtx50-autoload check-build flash-attn", "whether the build is one for this GPU"),
+            ("rtx50-autoload check-build flash-attn --log build.log", "also what the build itself printed"),
+        ),
     )
     parser.add_argument("package", metavar="PACKAGE", help="its name, such as flash-attn")
     parser.add_argument(
@@ -75,12 +80,21 @@ def _read(path: Path) -> str:
 
 
 def _show(check: BuildCheck) -> None:
-    from rtx50_autoload.printable import printable  # noqa: PLC0415
+    from rtx50_autoload.cli.layout import show, show_numbered  # noqa: PLC0415
+    from rtx50_autoload.cli.verdict_styles import STYLES  # noqa: PLC0415
+    from rtx50_autoload.evidence.verdict import Verdict  # noqa: PLC0415
+    from rtx50_autoload.report.words import MEANINGS, verdict_word  # noqa: PLC0415
+    from rtx50_autoload.safe_console import SafeConsole  # noqa: PLC0415
 
-    lines = [f"{check.package} {check.version or 'is not installed'}"]
-    lines += [f"{capability}: {verdict.replace('_', ' ')}" for capability, verdict in check.verdicts.items()]
+    console = SafeConsole()
+    show(console, f"{check.package} {check.version or 'is not installed'}", style="bold")
+    for device, verdict in check.verdicts.items():
+        words = f"{verdict_word(verdict)}, {MEANINGS[verdict]}"
+        show(console, f"On a GPU of compute capability {device}: {words}.", style=STYLES[Verdict(verdict)])
     if check.architectures:
-        lines.append(f"GPU code: {' '.join(check.architectures)}")
-    lines += [f"What went wrong: {check.problem}", f"Next: {check.next}"] if check.problem else []
-    for line in lines:
-        print(printable(line))  # noqa: T201
+        show(console, f"GPU code: {' '.join(check.architectures)}")
+    if check.problem and check.next:
+        console.print()
+        show(console, f"What went wrong: {check.problem}", style="bold")
+        show(console, "Next:", style="bold")
+        show_numbered(console, [check.next])

@@ -9,11 +9,11 @@ from rich.text import Text
 from rtx50_autoload import __version__
 from rtx50_autoload.safe_console import SafeConsole
 
-from .tables import plain_table
+from .layout import show
+from .tables import plain_table, show_table
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 __all__ = ["show_demo", "show_status"]
 
@@ -24,94 +24,85 @@ def show_status(state: dict[str, Any]) -> None:
     """Print what `rtx50_autoload.status()` gives."""
     console = SafeConsole()
     word = Text("on", "bold green") if state["active"] else Text("off", "bold red")
-    console.print(Text.assemble(f"rtx50-autoload {__version__} is ", word, f" in {state['prefix']}"))
-    console.print(_sentence(state["reason"]))
+    show(console, Text.assemble(f"rtx50-autoload {__version__} is ", word, f" in {state['prefix']}"))
+    show(console, _sentence(state["reason"]))
     console.print()
-    console.print(_devices(state))
+    _show_devices(console, state)
     if state["active"]:
         told = [row for row in state["callers"] if row["reported"] is not None]
         if told:
             console.print()
-            console.print(_told_table(told))
+            _show_told(console, told)
             console.print()
-            console.print("Everyone else is told the truth: your code, code generators, all that is not named here.")
+            show(console, "Everyone else is told the truth: your code, code generators, all that is not named here.")
         for adjustment in state["adjustments"]:
-            console.print(f"{adjustment['library']}: {adjustment['what']} - {adjustment['state']}")
+            show(console, f"{adjustment['library']}: {adjustment['what']} - {adjustment['state']}")
         for row in state["stand_ins"]:
             _show_stand_in(console, row)
     console.print()
     for patch in state["patches"]:
         error = f" ({patch['error']})" if patch["error"] else ""
-        console.print(f"{patch['target']}: {patch['state']}{error}")
+        show(console, f"{patch['target']}: {patch['state']}{error}")
     if state["error_hooks"]:
-        console.print(f"Errors are heard of through {', '.join(state['error_hooks'])}.")
+        show(console, f"Errors are heard of through {', '.join(state['error_hooks'])}.")
     _show_files(console, state)
     for problem in state["problems"]:
-        console.print(Text(problem, "yellow"))
+        show(console, problem, style="yellow")
     for module, error in state["failed_imports"].items():
-        console.print(Text(f"{module} could not be imported: {error}", "red"))
+        show(console, f"{module} could not be imported: {error}", style="red")
     for fault in state["faults"]:
-        console.print(Text(f"internal fault: {fault}", "red"))
+        show(console, f"internal fault: {fault}", style="red")
 
 
 def show_demo(result: dict[str, Any]) -> None:
     """Print what `demo` found out."""
     console = SafeConsole()
     name, _, capability = result["device"].rpartition(":")
-    console.print(f"A simulated {name} (compute capability {capability}).")
+    show(console, f"A simulated {name} (compute capability {capability}).")
     if result["torch"] is None:
-        console.print(Text("torch is not installed here, so nothing was asked: this is what would be told.", "yellow"))
-        console.print("Next: pip install torch")
+        show(console, "torch is not installed here, so nothing was asked: this is what would be told.", style="yellow")
+        show(console, "Next: `pip install torch`")
     else:
-        console.print(f"torch {result['torch']} was asked by code of each name; no program here imports us.")
+        show(console, f"torch {result['torch']} was asked by code of each name; no program here imports us.")
     console.print()
-    table = plain_table()
-    table.add_column("caller", overflow="fold")
-    table.add_column("without us")
-    table.add_column("with us")
-    table.add_column("why", ratio=1)
+    rows = []
     for caller, without in result["without"].items():
         with_us = result["with"][caller]
         style = "green" if with_us != without else ""
         who = "your own script" if caller == "__main__" else caller
-        table.add_row(who, _capability(without), Text(_capability(with_us), style), result["reasons"][caller])
-    console.print(table)
+        rows.append((who, _capability(without), Text(_capability(with_us), style), result["reasons"][caller]))
+    show_table(console, ("caller", "without us", "with us", "why"), rows)
     console.print()
     for line in result["message"]:
-        console.print(f"Said once on stderr: {line}")
-    console.print("'Without us' is the same simulated card with RTX50_MODE=observe: everyone is told the truth.")
+        show(console, f"Said once on stderr: {line}")
+    show(console, "'Without us' is the same simulated card with RTX50_MODE=observe: everyone is told the truth.")
     if not result["active"]:
-        console.print(Text(f"The package is off: {result['reason']}", "bold red"))
+        show(console, f"The package is off: {result['reason']}", style="bold red")
 
 
-def _told_table(rows: list[dict[str, Any]]) -> Table:
-    table = plain_table()
-    table.add_column("caller", overflow="fold")
-    table.add_column("device")
-    table.add_column("told")
-    table.add_column("why")
-    for row in rows:
-        table.add_row(row["caller"], _capability(row["device"]), _capability(row["reported"]), row["reason"])
-    return table
+def _show_told(console: Console, rows: list[dict[str, Any]]) -> None:
+    told = [(row["caller"], _capability(row["device"]), _capability(row["reported"]), row["reason"]) for row in rows]
+    show_table(console, ("caller", "device", "told", "why"), told)
 
 
-def _devices(state: dict[str, Any]) -> Table | str:
+def _show_devices(console: Console, state: dict[str, Any]) -> None:
     if not state["devices"]:
-        return f"No device: {_sentence(state['device_reason'])}"
+        show(console, f"No device: {_sentence(state['device_reason'])}")
+        return
     table = plain_table()
     for column in ("device", "name", "capability", "known from"):
         table.add_column(column)
     for device in state["devices"]:
         table.add_row(str(device["index"]), device["name"], _capability(device["capability"]), device["source"])
-    return table
+    console.print(table)
 
 
 def _show_stand_in(console: Console, row: dict[str, Any]) -> None:
-    console.print(f"{row['library']}: {row['stand_in']} (RTX50_RESCUE) - {row['state']}")
+    show(console, f"{row['library']}: {row['stand_in']} (RTX50_RESCUE) - {row['state']}")
     for function in row["functions"]:
         reasons = "; ".join(function["reasons"])
-        console.print(Text(f"  {function['function']} is answered by it: {reasons}", "yellow"))
-        console.print(f"  {function['calls']} calls so far. {_sentence(row['cost'])}")
+        show(console, f"{function['function']} is answered by it: {reasons}", 2, style="yellow")
+        show(console, f"{function['calls']} calls so far. {_sentence(row['cost'])}", 2)
 
 
 def _show_files(console: Console, state: dict[str, Any]) -> None:
@@ -121,14 +112,14 @@ def _show_files(console: Console, state: dict[str, Any]) -> None:
         "api": "activate() in the program",
         None: "none",
     }
-    console.print(f"Way in: {door[state['door']]}")
+    show(console, f"Way in: {door[state['door']]}")
     for file in state["startup_files"]:
         verdict = "missing" if not file["present"] else "as installed" if file["matches_record"] else "changed"
-        console.print(Text(f"  {file['path']}: {verdict}", "" if file["matches_record"] else "red"))
+        show(console, f"{verdict}: {file['path']}", 2, style="" if file["matches_record"] else "red")
     first, *others = state["installations"] or [None]
     for other in others:
         twice = f"{first['version']} in {first['path']} is used, {other['version']} in {other['path']} is not."
-        console.print(Text(f"Installed twice: {twice}", "yellow"))
+        show(console, f"Installed twice: {twice}", style="yellow")
 
 
 def _capability(value: _Value) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
+    from rtx50_autoload.cli.command_parser import CommandParser
     from rtx50_autoload.evidence.probe import ProbeReport
 
 __all__ = ["ReportFileError", "add_parser", "run"]
@@ -24,13 +25,19 @@ class ReportFileError(UsageError, OSError):
     """The file for the report cannot be written."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "doctor",
         help="which installed libraries run on this GPU, what is wrong, and what to do",
         description="Judge every installed library with GPU code for the devices here, and say what follows. CUDA is "
         "not initialised, and no library is imported. Exit status: 0 nothing wrong, 1 an error or a warning, 2 usage.",
+        examples=(
+            ("rtx50-autoload doctor", "what runs on this GPU, what does not, and why"),
+            ("rtx50-autoload doctor --html report.html", "the same as a page for a browser"),
+            ("rtx50-autoload doctor --device 12.0", "for an RTX 50 that is not in this computer yet"),
+            ("rtx50-autoload doctor --probe", "also compute something on the GPU"),
+        ),
     )
     add_device_arguments(parser, "those of the devices here")
     parser.add_argument(
@@ -69,21 +76,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(document, indent=2))  # noqa: T201
     else:
-        show_examination(document)
+        show_examination(document, arguments.html)
     return OK if document["ok"] else FINDING
 
 
 def _run_probes() -> ProbeReport:
     """Compute on the GPU, and show on a terminal how far that has come."""
-    from rich.console import Console  # noqa: PLC0415
-
+    from rtx50_autoload.cli.progress import show_progress  # noqa: PLC0415
     from rtx50_autoload.evidence.probe import probe  # noqa: PLC0415
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return probe()
-    with console.status("Computing on the GPU, in processes of their own") as status:
-        return probe(on_result=lambda result: status.update(f"Computed {result.name}: {result.state.value}"))
+    with show_progress("Computing on the GPU, in processes of their own") as tell:
+        return probe(on_result=lambda result: tell(f"Computed {result.name}: {result.state.value}"))
 
 
 def _write_page(file: Path, document: dict[str, Any]) -> None:

@@ -2,84 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from rtx50_autoload.cli.tables import plain_table
+from rtx50_autoload.cli.layout import show, show_numbered
+from rtx50_autoload.cli.tables import show_table
 from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.verdict import Verdict
 from rtx50_autoload.printable import printable
 from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, probe_detail, verdict_word
 from rtx50_autoload.safe_console import SafeConsole
 
-__all__ = ["SEVERITY_STYLES", "numbered", "show_examination"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+__all__ = ["SEVERITY_STYLES", "show_examination"]
 
 _PROBE_STYLES: Final = {"works": "green", "not installed": "dim"}
 #: How rich shows the severity of a finding.
 SEVERITY_STYLES: Final = {"error": "bold red", "warning": "bold yellow", "info": "dim"}
 
 
-def show_examination(document: dict[str, Any]) -> None:
-    """Print what ``doctor --json`` gives."""
+def show_examination(document: dict[str, Any], page: Path | None = None) -> None:
+    """Print what ``doctor --json`` gives, and where it was written as a page."""
     console = SafeConsole()
     for line in judged_for(document):
-        console.print(printable(line))
+        show(console, line)
     console.print()
     if document["libraries"]:
-        console.print(_libraries(document))
+        _show_libraries(console, document)
     shown = {verdict for library in document["libraries"] for verdict in library["verdicts"].values()}
     for verdict, meaning in MEANINGS.items():
         if verdict in shown:
-            console.print(Text(f"{verdict_word(verdict)}: {meaning}", "dim"))
-    console.print(Text(others(document), "dim"))
+            show(console, f"{verdict_word(verdict)}: {meaning}", style="dim")
+    show(console, others(document), style="dim")
     if document["probes"] is not None:
         console.print()
-        console.print(printable(document["probes"]["reason"]))
-        console.print(_probes(document["probes"]))
+        show(console, document["probes"]["reason"])
+        _show_probes(console, document["probes"])
     for finding in document["findings"]:
         console.print()
         severity = Text(f"{finding['severity']}: ", SEVERITY_STYLES[finding["severity"]])
-        console.print(Text.assemble(severity, (printable(finding["what"]), "bold")))
-        console.print(Padding(Text(printable(finding["why"])), (0, 0, 0, 2), expand=False))
+        show(console, Text.assemble(severity, (printable(finding["what"]), "bold")))
+        show(console, finding["why"], 2)
     console.print()
-    console.print(Text(f"{headline(document)}.", "green" if document["ok"] else "bold"))
+    show(console, f"{headline(document)}.", style="green" if document["ok"] else "bold")
     steps = next_steps(document)
     if steps:
         console.print(Text("Next:", "bold"))
-        console.print(numbered(steps))
+        show_numbered(console, steps)
+    if page is not None:
+        console.print()
+        show(console, f"To be opened in a browser: {page}")
 
 
-def numbered(steps: list[str]) -> Table:
-    """Lay out the next steps with their numbers."""
-    table = Table.grid(padding=(0, 1))
-    for number, step in enumerate(steps, start=1):
-        table.add_row(f"{number}.", printable(step))
-    return table
+def _show_probes(console: Console, report: dict[str, Any]) -> None:
+    rows = [
+        (
+            result["name"],
+            printable(result["library"]),
+            Text(result["state"], _PROBE_STYLES.get(result["state"], "bold red")),
+            printable(probe_detail(result)),
+        )
+        for result in report["results"]
+    ]
+    if rows:
+        show_table(console, ("computation", "library", "result", "detail"), rows)
 
 
-def _probes(report: dict[str, Any]) -> Table:
-    table = plain_table(show_header=bool(report["results"]))
-    for column in ("computation", "library", "result"):
-        table.add_column(column, overflow="fold")
-    table.add_column("detail", ratio=1)
-    for result in report["results"]:
-        state = Text(result["state"], _PROBE_STYLES.get(result["state"], "bold red"))
-        table.add_row(result["name"], printable(result["library"]), state, printable(probe_detail(result)))
-    return table
-
-
-def _libraries(document: dict[str, Any]) -> Table:
-    table = plain_table()
-    table.add_column("library", overflow="fold")
+def _show_libraries(console: Console, document: dict[str, Any]) -> None:
     several = len(document["judged_for"]) > 1
-    for subject in document["judged_for"]:
-        table.add_column(subject["capability"] if several else "verdict", no_wrap=True)
-    table.add_column("why", ratio=1)
-    for library in document["libraries"]:
-        verdicts = [Text(verdict_word(verdict), STYLES[Verdict(verdict)]) for verdict in library["verdicts"].values()]
-        name = f"{library['name']} {library['version'] or ''}".rstrip()
-        table.add_row(printable(name), *verdicts, printable(library["idle"] or library["reason"]))
-    return table
+    heads = [subject["capability"] if several else "verdict" for subject in document["judged_for"]]
+    rows: list[tuple[str | Text, ...]] = [
+        (
+            printable(f"{library['name']} {library['version'] or ''}".rstrip()),
+            *(Text(verdict_word(verdict), STYLES[Verdict(verdict)]) for verdict in library["verdicts"].values()),
+            printable(library["idle"] or library["reason"]),
+        )
+        for library in document["libraries"]
+    ]
+    show_table(console, ("library", *heads, "why"), rows)

@@ -7,6 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final
 
+from rtx50_autoload.cli.complaints import complain
 from rtx50_autoload.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _read(stream: BinaryIO, name: str, holds: str) -> str:
         left_out += max(0, len(tail) + len(chunk) - _HALF)
         tail = (tail + chunk)[-_HALF:]
     if left_out:
-        print(f"rtx50-autoload: {name} is long: read were its first and last MiB.", file=sys.stderr)  # noqa: T201
+        complain(f"{name} is long: read were its first and last MiB.")
         text += "\n" + _decode(tail, head)
     elif tail:
         text = _decode(head + tail)

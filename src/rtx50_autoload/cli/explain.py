@@ -13,6 +13,7 @@ from rtx50_autoload.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
+    from rtx50_autoload.cli.command_parser import CommandParser
     from rtx50_autoload.diagnosis.diagnosis import Diagnosis
     from rtx50_autoload.diagnosis.incident import Incident
 
@@ -30,13 +31,18 @@ class NoIncidentError(UsageError):
     """There is nothing to explain: no text was given, and no incident has been recorded."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "explain",
         help="what an error means, whose fault it is, and what mends it",
         description="Say what an error means. Without FILE: what is piped, or at a terminal the latest incident. "
         "Exit status: 0 diagnosed, 1 not a fault of this kind or too little known, 2 usage.",
+        examples=(
+            ("rtx50-autoload explain error.txt", "what the error in a file means"),
+            ("rtx50-autoload explain -", "paste the error, or pipe it into this"),
+            ("rtx50-autoload explain", "the latest error that was recorded here"),
+        ),
     )
     parser.add_argument("file", nargs="?", metavar="FILE", help="a traceback or a log; - for what is piped or typed")
     parser.add_argument("--json", action="store_true", help="the same as JSON on stdout")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from rtx50_autoload.cli.layout import show, show_command, show_list
 from rtx50_autoload.diagnosis.categories import load_categories
 from rtx50_autoload.printable import printable
 from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from rich.console import Console
 
@@ -23,9 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["show_diagnosis", "when"]
 
-_MARGIN: Final = "   "
-#: A command of several words within a sentence.
-_COMMAND: Final = re.compile(r"`([^`]* [^`]*)`")
+#: How far from the left what belongs to a numbered step stands.
+_MARGIN: Final = 3
 
 #: What to do where the plan, or the absence of one, has not helped.
 _OTHERWISE: Final = {
@@ -34,8 +31,8 @@ _OTHERWISE: Final = {
     "other": "Give the whole output of the program, from its start to the error, and do so where it happened.",
 }
 _IF_IT_STAYS: Final = (
-    "If an error stays: explain the new one, for its text may be another. This looks at every installed library: "
-    "`rtx50-autoload doctor`"
+    "If an error stays, explain the new one, for its text may be another. `rtx50-autoload doctor` looks at every "
+    "installed library."
 )
 
 
@@ -51,28 +48,26 @@ def show_diagnosis(diagnosis: Diagnosis, incident: Incident | None = None) -> No
     if incident is not None:
         times = "once" if incident.count == 1 else f"{incident.count} times"
         program = f" in {incident.program}" if incident.program else ""
-        console.print(
-            printable(f"The latest incident, {incident.id}: {times}{program}, last on {when(incident)}."), style="dim"
-        )
+        show(console, f"The latest incident, {incident.id}: {times}{program}, last on {when(incident)}.", style="dim")
         console.print()
     category = load_categories().get(diagnosis.category)
     title = diagnosis.category if category is None else category.title
-    console.print(Text(printable(title), "bold yellow" if diagnosis.abstains else "bold red"))
+    show(console, title, style="bold yellow" if diagnosis.abstains else "bold red")
     if not diagnosis.abstains:
-        console.print(Text(f"{printable(diagnosis.category)}, {diagnosis.confidence:.0%} sure", "dim"))
+        show(console, f"{diagnosis.category}, {diagnosis.confidence:.0%} sure", style="dim")
     if diagnosis.culprit is not None:
-        console.print(Text.assemble("At fault: ", (printable(diagnosis.culprit), "bold")))
+        show(console, Text.assemble("At fault: ", (printable(diagnosis.culprit), "bold")))
     console.print()
-    console.print(printable(diagnosis.cause))
-    _list(console, "Known from:", diagnosis.evidence)
-    _list(console, "Not known:", diagnosis.missing_evidence)
+    show(console, diagnosis.cause)
+    _show_lines(console, "Known from:", diagnosis.evidence)
+    _show_lines(console, "Not known:", diagnosis.missing_evidence)
     if diagnosis.fix:
         console.print()
-        console.print(Text("What to do:", "bold"))
+        show(console, "What to do:", style="bold")
         for number, step in enumerate(diagnosis.fix, start=1):
             _show_step(console, number, step)
     console.print()
-    _show_sentences(console, _OTHERWISE.get(diagnosis.category, _IF_IT_STAYS))
+    show(console, _OTHERWISE.get(diagnosis.category, _IF_IT_STAYS))
 
 
 def when(incident: Incident) -> str:
@@ -80,41 +75,20 @@ def when(incident: Incident) -> str:
     return f"{incident.last_seen.astimezone():%Y-%m-%d %H:%M}"
 
 
-def _list(console: Console, title: str, lines: Iterable[str]) -> None:
-    table = Table.grid(padding=(0, 1))
-    for line in lines:
-        table.add_row(" -", printable(line))
-    if table.rows:
+def _show_lines(console: Console, title: str, lines: Sequence[str]) -> None:
+    if lines:
         console.print()
-        console.print(Text(title, "bold"))
-        console.print(table)
+        show(console, title, style="bold")
+        show_list(console, lines)
 
 
 def _show_step(console: Console, number: int, step: FixStep) -> None:
     console.print()
-    head = Table.grid(padding=(0, 1))
-    head.add_row(f"{number}.", Text(printable(step.step), "bold"))
-    head.add_row("", printable(step.why))
+    show(console, Text(printable(step.step), "bold"), mark=f"{number}. ")
+    show(console, step.why, _MARGIN)
     if step.changes:
-        head.add_row("", Text(f"Changes: {printable(step.changes)}", "dim"))
-    console.print(head)
+        show(console, f"Changes: {step.changes}", _MARGIN, style="dim")
     for command in step.commands:
-        _show_command(console, command)
+        show_command(console, command, _MARGIN + 2)
     if step.check:
-        _show_sentences(console, f"Check: {step.check}", _MARGIN)
-
-
-def _show_command(console: Console, command: str) -> None:
-    """Print a command so that it can be copied whole: not folded, with nothing around it."""
-    for line in printable(command).splitlines():
-        console.print(Text(f"{_MARGIN}  {line}", "cyan"), soft_wrap=True)
-
-
-def _show_sentences(console: Console, text: str, margin: str = "") -> None:
-    """Print text; a command in it gets a line of its own where it might be folded."""
-    parts = [text] if len(margin) + len(text) <= console.width else _COMMAND.split(text)
-    for number, part in enumerate(parts):
-        if number % 2:
-            _show_command(console, part)
-        elif part.strip():
-            console.print(Padding(Text(printable(part.strip())), (0, 0, 0, len(margin)), expand=False))
+        show(console, f"Check: {step.check}", _MARGIN)

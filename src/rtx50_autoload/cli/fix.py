@@ -15,6 +15,7 @@ from rtx50_autoload.installer.errors import BusyError, FixError, NoTerminalError
 if TYPE_CHECKING:
     import argparse
 
+    from rtx50_autoload.cli.command_parser import CommandParser
     from rtx50_autoload.installer.application import Preparation
     from rtx50_autoload.installer.environment import Environment
     from rtx50_autoload.installer.machine import Machine
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "fix",
@@ -33,6 +34,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "by step up to the first failure, and examine the environment again. Only the environment of the Python that "
         "runs this is ever changed. Exit status: 0 nothing to do, mended, or undone; 1 there is something to do, or it "
         "failed; 2 usage.",
+        examples=(
+            ("rtx50-autoload fix", "show the plan; change nothing"),
+            ("rtx50-autoload fix --apply", "carry it out, after a yes"),
+            ("rtx50-autoload fix --undo", "go back to what was before"),
+            ("rtx50-autoload fix --script mend.sh", "write the plan as a script to read and run"),
+        ),
     )
     add_goal_arguments(parser)
     form = parser.add_mutually_exclusive_group()

@@ -6,13 +6,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from rtx50_autoload.cli.layout import show, show_command, show_list
 from rtx50_autoload.diagnosis.classifier import classify
 from rtx50_autoload.diagnosis.situation import Situation
-from rtx50_autoload.printable import printable
 from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
@@ -54,24 +52,22 @@ def show_last_fix(last: Journal | None, *, works: bool, on_stderr: bool) -> None
         return
     console = _console(on_stderr=on_stderr)
     if works:
-        console.print(Text(f"A fix works here at this moment: process {last.pid}, begun {_ago(last)}.", "bold yellow"))
+        show(console, f"A fix works here at this moment: process {last.pid}, begun {_ago(last)}.", style="bold yellow")
     elif last.changed_nothing:
-        console.print(Text(f"The last fix stopped before it changed anything, {_ago(last)}.", "dim"))
+        show(console, f"The last fix stopped before it changed anything, {_ago(last)}.", style="dim")
     elif last.status == "undoing":
-        console.print(
-            Text(f"The way back from the last fix was stopped: {_BACK} It goes on where it was.", "bold yellow")
+        show(
+            console,
+            f"The way back from the last fix was stopped: {_BACK} It goes on where it was.",
+            style="bold yellow",
         )
     else:
         number, step = last.stopped_in or (len(last.steps), last.steps[-1])
-        console.print(
-            Text(
-                printable(
-                    f"The last fix stopped in step {number} of {len(last.steps)} ({step.what.rstrip('.')}), "
-                    f"{_ago(last)}: "
-                    "`rtx50-autoload fix --undo` goes back, `rtx50-autoload fix --apply` goes back and tries again."
-                ),
-                "bold yellow",
-            )
+        show(
+            console,
+            f"The last fix stopped in step {number} of {len(last.steps)} ({step.what.rstrip('.')}), {_ago(last)}: "
+            "`rtx50-autoload fix --undo` goes back, `rtx50-autoload fix --apply` goes back and tries again.",
+            style="bold yellow",
         )
     console.print()
 
@@ -81,14 +77,15 @@ def show_next(plan: Plan) -> None:
     if plan.outcome == "steps" and not plan.conflicts:
         options = "".join(f" --{goal.kind} {goal.package}" for goal in plan.goals)
         console = _console(on_stderr=False)
-        console.print(Text("Next:", "bold"), f"rtx50-autoload fix --apply{options}", soft_wrap=True)
+        show(console, "Next:", style="bold")
+        show_command(console, f"rtx50-autoload fix --apply{options}")
 
 
 def show_script(file: Path, plan: Plan) -> None:
     """Say that the script is written."""
     console = _console(on_stderr=False)
-    console.print(printable(f"{file} has the plan: {plan.summary}"), soft_wrap=True)
-    console.print("Read it, then run it. Nothing was changed.")
+    show(console, f"{file} has the plan: {plan.summary}")
+    show(console, "Read it, then run it. Nothing was changed.")
 
 
 def show_preparation(preparation: Preparation, *, on_stderr: bool) -> None:
@@ -96,16 +93,17 @@ def show_preparation(preparation: Preparation, *, on_stderr: bool) -> None:
     console, resolution = _console(on_stderr=on_stderr), preparation.resolution
     if resolution.broken:
         console.print()
-        console.print(Text("Other installed packages would no longer have what they require:", "bold red"))
+        show(console, "Other installed packages would no longer have what they require:", style="bold red")
         _list(console, resolution.broken)
-        console.print(
+        show(
+            console,
             "Nothing was changed. Update or remove those packages, or make an environment of its own for what is "
-            "wanted here."
+            "wanted here.",
         )
         return
     if resolution.steps:
         console.print()
-        console.print(Text("This would change:", "bold"))
+        show(console, "This would change:", style="bold")
         changes = [
             f"{each.package} {each.before or '(new)'} -> {each.after or '(gone)'}" for each in resolution.changes
         ]
@@ -113,15 +111,16 @@ def show_preparation(preparation: Preparation, *, on_stderr: bool) -> None:
         changes += [f"{name}, installed anew" for name in resolution.touched if name not in named]
         _list(console, changes or ["nothing: all of it is installed"])
         _list(console, resolution.unknown)
-        console.print(Text(_way(preparation), "dim"))
+        show(console, _way(preparation), style="dim")
     if preparation.left:
         console.print()
         first = "The first step" if not resolution.steps else "After that, a step"
-        console.print(Text(f"{first} is for you to do:", "bold"))
+        show(console, f"{first} is for you to do:", style="bold")
         for step in preparation.left[:1]:
-            console.print(Padding(Text(printable(step.what)), (0, 0, 0, 2), expand=False))
+            show(console, step.what, 2)
             _list(console, step.by_hand)
-        console.print("Then run `rtx50-autoload fix` again." + ("" if resolution.steps else " Nothing was changed."))
+        rest = "" if resolution.steps else " Nothing was changed."
+        show(console, f"Then run `rtx50-autoload fix` again.{rest}")
 
 
 def show_outcome(story: Journal, preparation: Preparation, *, on_stderr: bool) -> None:
@@ -129,26 +128,29 @@ def show_outcome(story: Journal, preparation: Preparation, *, on_stderr: bool) -
     console = _console(on_stderr=on_stderr)
     console.print()
     if story.status in {"done", "left"}:
-        console.print(Text("All steps have been run.", "green"), _BACK)
+        show(console, Text.assemble(("All steps have been run.", "green"), f" {_BACK}"))
         if preparation.left:
-            console.print(Text(f"Left for you: {printable(preparation.left[0].what)}", "bold"))
+            show(console, f"Left for you: {preparation.left[0].what}", style="bold")
         return
     number, step = story.stopped_in or (len(story.steps), story.steps[-1])
     word = "was interrupted" if story.status == "interrupted" else "failed"
-    console.print(Text(printable(f"Step {number} of {len(story.steps)} {word}: {step.what}"), "bold red"))
+    show(console, f"Step {number} of {len(story.steps)} {word}: {step.what}", style="bold red")
     entry = next(each for each in step.commands if each.status != "done")
     if entry.problem:
-        console.print(printable(entry.problem))
+        show(console, entry.problem)
     text = _read(entry.log)
     _list(console, [line for line in text.splitlines() if line.strip()][-_LAST_LINES:])
     if entry.log:
-        console.print(Text(printable(f"All of it: {entry.log}"), "dim"), soft_wrap=True)
+        show(console, f"All of it: {entry.log}", style="dim")
     if story.status == "failed":
         diagnosis = classify(text, Situation.of_this_machine())
         if not diagnosis.abstains:
-            console.print(Text(printable(diagnosis.cause), "bold"))
-            _list(console, [f"{fix.step} {' '.join(fix.commands)}" for fix in diagnosis.fix])
-    console.print(f"What was changed so far is kept. {_BACK}")
+            show(console, diagnosis.cause, style="bold")
+            for fix in diagnosis.fix:
+                show_list(console, [fix.step])
+                for command in fix.commands:
+                    show_command(console, command, 5)
+    show(console, f"What was changed so far is kept. {_BACK}")
 
 
 def show_verification(verification: Verification, *, on_stderr: bool) -> None:
@@ -160,23 +162,23 @@ def show_verification(verification: Verification, *, on_stderr: bool) -> None:
         ("New:", verification.new, "bold red"),
     ):
         if lines:
-            console.print(Text(title, style))
+            show(console, title, style=style)
             _list(console, lines)
     if verification.left is not None:
-        console.print(Text(printable(f"Not reached: {verification.left}"), "bold red"))
+        show(console, f"Not reached: {verification.left}", style="bold red")
     elif verification.is_mended:
-        console.print(Text("Verified: what was wanted is reached, and nothing new is wrong.", "bold green"))
+        show(console, "Verified: what was wanted is reached, and nothing new is wrong.", style="bold green")
 
 
 def show_sentence(text: str) -> None:
     """Print one sentence."""
-    _console(on_stderr=False).print(printable(text), soft_wrap=True)
+    show(_console(on_stderr=False), text)
 
 
 def show_undoing(undoing: Undoing, *, on_stderr: bool) -> None:
     """Show what going back would change."""
     console = _console(on_stderr=on_stderr)
-    console.print(Text(f"Going back to what was before the fix of {_moment(undoing.story.started)}:", "bold"))
+    show(console, f"Going back to what was before the fix of {_moment(undoing.story.started)}:", style="bold")
     _list(console, [f"{each} goes" for each in undoing.remove])
     _list(console, [f"{each} comes back, from the kept files" for each in undoing.restore])
     _list(console, [f"{each} has to be downloaded: its files were not kept" for each in undoing.download])
@@ -186,7 +188,7 @@ def show_undoing(undoing: Undoing, *, on_stderr: bool) -> None:
     if undoing.is_nothing:
         _list(console, ["nothing: everything is as it was"])
     if undoing.by_hand:
-        console.print(Text("Changed since by somebody else, and left alone:", "yellow"))
+        show(console, "Changed since by somebody else, and left alone:", style="yellow")
         _list(console, undoing.by_hand)
 
 
@@ -194,13 +196,13 @@ def show_undone(undone: Undone, undoing: Undoing, *, on_stderr: bool) -> None:
     """Show whether everything is as it was."""
     console = _console(on_stderr=on_stderr)
     for failure in undone.failures[:_NAMED]:
-        console.print(Text(printable(failure), "red"), soft_wrap=True)
+        show(console, failure, style="red")
     if undone.is_as_before:
-        console.print(Text(f"As before: {undone.packages} packages.", "bold green"))
+        show(console, f"As before: {undone.packages} packages.", style="bold green")
         return
-    console.print(Text("Not everything is as it was (- before, + now):", "bold red"))
+    show(console, "Not everything is as it was (- before, + now):", style="bold red")
     _list(console, undone.different)
-    console.print(printable(f"What was installed before: {undoing.story.folder / 'freeze.txt'}"), soft_wrap=True)
+    show(console, f"What was installed before: {undoing.story.folder / 'freeze.txt'}")
 
 
 def _way(preparation: Preparation) -> str:
@@ -219,14 +221,9 @@ def _way(preparation: Preparation) -> str:
 
 
 def _list(console: Console, lines: Iterable[str]) -> None:
-    table = Table.grid(padding=(0, 1))
     given = list(lines)
-    for line in given[:_NAMED]:
-        table.add_row(" -", Text(printable(line)))
-    if len(given) > _NAMED:
-        table.add_row(" -", f"and {len(given) - _NAMED} more; --json lists all")
-    if given:
-        console.print(table)
+    more = [f"and {len(given) - _NAMED} more; --json lists all"] if len(given) > _NAMED else []
+    show_list(console, [*given[:_NAMED], *more])
 
 
 def _read(log: str | None) -> str:

@@ -1,16 +1,16 @@
-"""How far a fix has come: one moving line at a terminal, plain lines elsewhere."""
+"""How far a fix has come: a bar at a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import io
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from rtx50_autoload.cli.layout import show
+from rtx50_autoload.cli.progress import bar, moves, teller
 from rtx50_autoload.diagnosis.classifier import classify
 from rtx50_autoload.diagnosis.situation import Situation
 from rtx50_autoload.printable import printable
@@ -23,46 +23,44 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "show_progress"]
 
-_NARROWEST: Final = 20
-
 
 class Progress:
     """What `installer.application` tells how it goes."""
 
     def __init__(self, *, on_stderr: bool) -> None:
         self._console = SafeConsole(stderr=on_stderr)
-        self._moving = self._console.is_terminal
-        self._status = self._console.status("")
+        self._moving = moves(self._console)
+        self._bar = bar(self._console)
+        self._tell = teller(self._bar)
+        self._steps: tuple[int, int | None] = (0, None)
 
     def start(self) -> None:
-        """Begin to show the moving line, where there is one."""
-        if self._moving:
-            self._status.start()
+        """Begin to show the bar, where there is one."""
+        self._bar.start()
 
     def stop(self) -> None:
-        """Take the moving line away."""
-        if self._moving:
-            self._status.stop()
+        """Take the bar away."""
+        self._bar.stop()
 
     def say(self, text: str) -> None:
         """Say what is done now."""
         if self._moving:
-            self._status.update(Text(text))
+            self._tell(text, *self._steps)
         else:
-            self._console.print(Text(text, "dim"))
+            show(self._console, text, style="dim")
 
     def begin(self, number: int, count: int, step: Step) -> None:
         """Say that a step begins."""
-        title = printable(f"Step {number} of {count}: {step.what}")
-        self._console.print(Text(title, "bold"))
-        if self._moving:
-            self._status.update(Text(title))
+        title = f"Step {number} of {count}: {step.what}"
+        show(self._console, title, style="bold")
+        self._steps = number - 1, count
+        self._tell(title, *self._steps)
 
     def line(self, text: str) -> None:
         """Show what a command says."""
         shown = printable(text.rstrip())
         if shown and self._moving:
-            self._status.update(Text(shown[: max(_NARROWEST, self._console.width - 4)]))
+            self._tell(shown, *self._steps)
         elif shown:
             self._console.print(f"  {shown}", soft_wrap=True)
 
@@ -82,8 +80,7 @@ def show_progress(*, on_stderr: bool) -> Iterator[Progress]:
 def _preload() -> None:
     """Import what the console and the diagnosis import late: a step may replace or remove it."""
     silent = Console(file=io.StringIO(), force_terminal=True)
-    with silent.status("…"):
-        table = Table.grid()
-        table.add_row("日本", Padding(Text("…", "bold red"), 1))
-        silent.print(table)
+    with bar(silent) as progress:
+        teller(progress)("日本", 0, 1)
+        show(silent, Text("… `two words`", "bold red"), mark="- ")
     classify("ERROR: No matching distribution found for torch", Situation.of_this_machine())

@@ -77,20 +77,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _examine(arguments: argparse.Namespace) -> Fleet:
     """Examine, and show on a terminal how far that has come."""
-    from rich.console import Console  # noqa: PLC0415
-
+    from rtx50_autoload.cli.progress import show_progress  # noqa: PLC0415
     from rtx50_autoload.fleet.examination import examine_fleet  # noqa: PLC0415
 
     limit = arguments.node_timeout or (_NODE_TIMEOUT_WITH_PROBES if arguments.probe else _NODE_TIMEOUT)
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return examine_fleet(arguments.ray, _for_nodes(arguments), limit)
-    with console.status("Connecting to the Ray cluster") as status:
+    with show_progress("Connecting to the Ray cluster") as tell:
         return examine_fleet(
             arguments.ray,
             _for_nodes(arguments),
             limit,
-            lambda done, all_: status.update(f"Examining {all_} node{'' if all_ == 1 else 's'}, {done} done"),
+            lambda done, total: tell("Examining nodes", done, total),
         )
 
 

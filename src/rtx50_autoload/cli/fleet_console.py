@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.padding import Padding
 from rich.text import Text
 
-from rtx50_autoload.cli.doctor_console import SEVERITY_STYLES, numbered
+from rtx50_autoload.cli.doctor_console import SEVERITY_STYLES
+from rtx50_autoload.cli.layout import show, show_numbered
 from rtx50_autoload.cli.tables import plain_table
 from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.verdict import Verdict
@@ -34,10 +34,10 @@ def show_fleet(fleet: dict[str, Any]) -> None:
     shown = {verdict for library in libraries for verdict in library["verdicts"].values()}
     for verdict, meaning in MEANINGS.items():
         if verdict in shown:
-            console.print(Text(f"{verdict_word(verdict)}: {meaning}", "dim"))
+            show(console, f"{verdict_word(verdict)}: {meaning}", style="dim")
     if fleet["left_before"]:
         gone = _listed([node["name"] for node in fleet["left_before"]])
-        console.print(Text(f"Left the cluster before, and not looked at: {gone}", "dim"))
+        show(console, f"Left the cluster before, and not looked at: {gone}", style="dim")
     found = _findings(fleet)
     # What to do may differ from node to node where what is wrong does not.
     findings = _merged(found, "severity", "what", "why")
@@ -45,19 +45,19 @@ def show_fleet(fleet: dict[str, Any]) -> None:
         console.print()
         severity = f"{finding['severity']}{f' on {_where(names, fleet)}' if names else ''}: "
         head = Text.assemble((severity, SEVERITY_STYLES[finding["severity"]]), (printable(finding["what"]), "bold"))
-        console.print(head)
-        console.print(Padding(Text(printable(finding["why"])), (0, 0, 0, 2), expand=False))
+        show(console, head)
+        show(console, finding["why"], 2)
     console.print()
     plural = "" if len(fleet["nodes"]) == 1 else "s"
     examined = sum(node["document"] is not None for node in fleet["nodes"])
     found_in_all = headline({"findings": [finding for finding, _ in findings]})
     line = f"{examined} of {len(fleet['nodes'])} node{plural} examined. {found_in_all}."
-    console.print(Text(line, "green" if fleet["ok"] else "bold"))
+    show(console, line, style="green" if fleet["ok"] else "bold")
     steps = [(finding["next"], names) for finding, names in _merged(found, "next") if finding["next"]]
     if steps:
         console.print(Text("Next:", "bold"))
-        console.print(numbered([f"{_where(names, fleet)}: {step}" if names else step for step, names in steps]))
-    console.print(Text("What else is known of each node, and why a verdict is what it is: --json", "dim"))
+        show_numbered(console, [f"{_where(names, fleet)}: {step}" if names else step for step, names in steps])
+    show(console, "What else is known of each node, and why a verdict is what it is: --json", style="dim")
 
 
 def _nodes(nodes: list[dict[str, Any]]) -> Table:

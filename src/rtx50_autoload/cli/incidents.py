@@ -10,6 +10,7 @@ from rtx50_autoload.cli.exit_codes import FINDING, OK
 from rtx50_autoload.errors import UsageError
 
 if TYPE_CHECKING:
+    from rtx50_autoload.cli.command_parser import CommandParser
     from rtx50_autoload.diagnosis.incident import Incident
 
 __all__ = ["add_parser"]
@@ -18,35 +19,57 @@ __all__ = ["add_parser"]
 _LAST: Final = "last"
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries the function to run as ``run``."""
     parser = subparsers.add_parser(
         "incidents",
         help="the errors that were recorded: list, show, clear",
         description="The errors that were recorded on this machine for this user, each once with a counter. Exit "
         "status: 0 done, 1 a file there cannot be read or removed, 2 usage, also an ID that is not known.",
+        examples=(
+            ("rtx50-autoload incidents", "all of them, the latest first"),
+            ("rtx50-autoload incidents show last", "the latest one, and what mends it"),
+        ),
     )
     # Without a further word they are listed.
     parser.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     parser.set_defaults(run=_list)
     actions = parser.add_subparsers(metavar="ACTION")
 
-    listing = actions.add_parser("list", help="all of them, the latest first (default)")
+    listing = actions.add_parser(
+        "list",
+        help="all of them, the latest first (default)",
+        examples=(("rtx50-autoload incidents list", "all of them"),),
+    )
     _add_json(listing)
     listing.set_defaults(run=_list)
 
-    show = actions.add_parser("show", help="one of them, with its diagnosis and the error's text")
+    show = actions.add_parser(
+        "show",
+        help="one of them, with its diagnosis and the error's text",
+        examples=(
+            ("rtx50-autoload incidents show last", "the latest one"),
+            ("rtx50-autoload incidents show 3f9a", "the one whose id begins so"),
+        ),
+    )
     show.add_argument("id", metavar="ID", help=f"its id or the beginning of it; '{_LAST}' for the latest")
     _add_json(show)
     show.set_defaults(run=_show)
 
-    clear = actions.add_parser("clear", help="remove some, or all")
+    clear = actions.add_parser(
+        "clear",
+        help="remove some, or all",
+        examples=(
+            ("rtx50-autoload incidents clear 3f9a 81c0", "these two"),
+            ("rtx50-autoload incidents clear --all", "all of them"),
+        ),
+    )
     clear.add_argument("ids", nargs="*", metavar="ID", help=f"as for show, '{_LAST}' too")
     clear.add_argument("--all", action="store_true", help="remove all")
     clear.set_defaults(run=_clear)
 
 
-def _add_json(action: argparse.ArgumentParser) -> None:
+def _add_json(action: CommandParser) -> None:
     # Without a default, which would undo what stands before the action's name.
     action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="the same as JSON on stdout")
 
@@ -87,11 +110,14 @@ def _clear(arguments: argparse.Namespace) -> int:
     if bool(arguments.ids) is arguments.all:
         raise UsageError("`incidents clear` takes the ids of those that are to go, or --all")
     ids = None if arguments.all else [_find(name).id for name in arguments.ids]
-    for file in (*clear(ids), *forget_answers(ids)):
+    removed = (*clear(ids), *forget_answers(ids))
+    for file in removed:
         print(f"Removed {file}")  # noqa: T201
-    if arguments.all:
-        for file in load_all().unreadable:
-            print(f"Left as it is, for it was not written here: {file}")  # noqa: T201
+    left = load_all().unreadable if arguments.all else ()
+    if not removed and not left:
+        print("No incident has been recorded, so none was removed.")  # noqa: T201
+    for file in left:
+        print(f"Left as it is, for it was not written here: {file}")  # noqa: T201
     return OK
 
 

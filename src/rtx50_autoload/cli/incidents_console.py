@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
 from rich.text import Text
 
 from rtx50_autoload.cli.explain_console import show_diagnosis, when
-from rtx50_autoload.cli.tables import plain_table
+from rtx50_autoload.cli.layout import show, show_pairs
+from rtx50_autoload.cli.tables import show_table
 from rtx50_autoload.diagnosis.categories import load_categories
 from rtx50_autoload.printable import printable
 from rtx50_autoload.safe_console import SafeConsole
@@ -28,29 +28,22 @@ def show_list(kept: Kept) -> None:
     """Print what ``incidents list --json`` gives."""
     console = SafeConsole()
     if kept.incidents:
-        table = plain_table()
-        table.add_column("id", no_wrap=True)
-        table.add_column("last seen", min_width=10)
-        table.add_column("count", justify="right")
-        table.add_column("program", overflow="fold")
-        table.add_column("what", ratio=1, overflow="fold")
-        for incident in kept.incidents:
-            table.add_row(
-                incident.id, when(incident), str(incident.count), printable(incident.program), _what(incident)
-            )
-        console.print(table)
+        rows = [
+            (incident.id, when(incident), str(incident.count), printable(incident.program), _what(incident))
+            for incident in kept.incidents
+        ]
+        show_table(console, ("id", "last seen", "count", "program", "what"), rows)
         console.print()
-        console.print("`rtx50-autoload incidents show ID` tells what one means and what mends it.")
+        show(console, "`rtx50-autoload incidents show ID` tells what one means and what mends it.")
     else:
-        console.print("No incident has been recorded.")
+        show(console, "No incident has been recorded.")
     for file, reason in kept.unreadable.items():
-        console.print(Text(printable(f"No incident, and left as it is: {file} ({reason})"), "yellow"))
+        show(console, f"No incident, and left as it is: {file} ({reason})", style="yellow")
 
 
 def show_incident(incident: Incident) -> None:
     """Print what was recorded of one incident."""
     console = SafeConsole()
-    table = Table.grid(padding=(0, 2))
     environment = incident.environment
     gpus = [gpu.get("name") or "unknown" for gpu in environment.get("gpus") or ()]
     rows = {
@@ -62,15 +55,16 @@ def show_incident(incident: Incident) -> None:
         "torch": environment.get("torch"),
         "driver": environment.get("driver"),
     }
-    for name, value in rows.items():
-        if value:
-            table.add_row(Text(name, "dim"), Text(printable(str(value)), overflow="fold"))
-    console.print(table)
+    show_pairs(console, {name: str(value) for name, value in rows.items() if value})
     console.print()
     lines = printable(incident.text).splitlines()
     left_out = len(lines) - _LINES_SHOWN
     if left_out > 0:
-        console.print(Text(f"({left_out} lines before: `incidents show {incident.id[:4]} --json`)", "dim"))
+        show(
+            console,
+            f"({left_out} lines before: `rtx50-autoload incidents show {incident.id[:4]} --json`)",
+            style="dim",
+        )
     for line in lines[-_LINES_SHOWN:]:
         console.print(Text(line, "dim", overflow="fold"))
     console.print()
@@ -79,9 +73,9 @@ def show_incident(incident: Incident) -> None:
     command = f"`rtx50-autoload troubleshoot --incident {incident.id}`"
     kept = kept_answer(incident.id)
     if kept is not None and kept.assistant is not None:
-        console.print(printable(f"{kept.assistant} has answered about it: {command} shows the answer."))
+        show(console, f"{kept.assistant} has answered about it: {command} shows the answer.")
     else:
-        console.print(f"{command} asks an assistant, if you agree.")
+        show(console, f"{command} asks an assistant, if you agree.")
 
 
 def _what(incident: Incident) -> Text:

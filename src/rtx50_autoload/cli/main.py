@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from rtx50_autoload import __version__, voice
 from rtx50_autoload.errors import RTX50Error, UsageError
-from rtx50_autoload.printable import printable
 
 from . import (
     assistants,
     bench,
     check_build,
+    completion,
     doctor,
     explain,
     fix,
@@ -28,12 +27,15 @@ from . import (
     scripts,
     troubleshoot,
 )
+from .command_parser import CommandParser
+from .complaints import complain
 from .exit_codes import FINDING, INTERRUPTED, OK, USAGE
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["build_parser", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     """
     _write_all_characters()
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result: int = options.run(options)
     except RTX50Error as error:
-        print(printable(f"rtx50-autoload: {error}"), file=sys.stderr)  # noqa: T201
+        complain(str(error))
         return USAGE if isinstance(error, UsageError) else FINDING
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -63,10 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if voice.wants_debug():
             raise
-        print(  # noqa: T201
-            printable(f"rtx50-autoload: internal fault in `{options.command}`: {type(error).__name__}: {error}\n")
-            + "Run it again with RTX50_DEBUG=1 for the traceback, which a bug report needs.",
-            file=sys.stderr,
+        complain(
+            f"internal fault in `{options.command}`: {type(error).__name__}: {error}\n"
+            "Run it again with RTX50_DEBUG=1 for the traceback, which a bug report needs."
         )
         return FINDING
     return result
@@ -78,27 +79,60 @@ def _write_all_characters() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Give the parser of all commands."""
+    parser = CommandParser(
         prog="rtx50-autoload",
         description="Lets libraries that refuse an RTX 50-series GPU as too new use it, and says what it does and why.",
+        examples=(
+            ("rtx50-autoload doctor", "what runs on this GPU, what does not, and what to do"),
+            ("rtx50-autoload explain error.txt", "what the error in a file means"),
+            ("rtx50-autoload fix", "what would mend this environment"),
+            ("rtx50-autoload doctor --help", "more on one command"),
+        ),
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
 
-    status = commands.add_parser("status", help="what is on here, who is told what, and why")
+    status = commands.add_parser(
+        "status",
+        help="what is on here, who is told what, and why",
+        description="Say whether the package acts here, which GPUs there are, which libraries are told another compute "
+        "capability than the true one, and why. Exit status: 0 it is on, 1 it is off, or with --verify something "
+        "differs, 2 usage.",
+        examples=(
+            ("rtx50-autoload status", "what is on here"),
+            ("rtx50-autoload status --verify", "whether the files are as installed"),
+        ),
+    )
     status.add_argument(
         "--verify", action="store_true", help="instead, compare every file of this package with what was installed"
     )
     status.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     status.set_defaults(run=_status)
 
-    demo = commands.add_parser("demo", help="the whole job on a simulated RTX 5090, with and without us")
+    demo = commands.add_parser(
+        "demo",
+        help="the whole job on a simulated RTX 5090, with and without us",
+        description="Show on a simulated RTX 5090 who is told which compute capability. No GPU is needed, and nothing "
+        "is computed. Exit status: 0 shown, 1 the package is off, 2 usage.",
+        examples=(("rtx50-autoload demo", "no GPU is needed"),),
+    )
     demo.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     demo.set_defaults(run=_demo)
 
     for name, help_text in (("enable", "switch on"), ("disable", "switch off")):
-        command = commands.add_parser(name, help=f"{help_text} for one environment or for the user")
+        command = commands.add_parser(
+            name,
+            help=f"{help_text} for one environment or for the user",
+            description=f"Switch this package {help_text.split()[-1]}; it stays installed. "
+            "Exit status: 0 done, 1 a file cannot be written, 2 usage.",
+            examples=(
+                (f"rtx50-autoload {name}", "in the environment that runs this"),
+                (f"rtx50-autoload {name} --venv .venv", "in another one"),
+                (f"rtx50-autoload {name} --user", "in all of yours"),
+            ),
+        )
         place = command.add_mutually_exclusive_group()
         place.add_argument("--venv", metavar="PATH", help="this environment instead of the one that runs the command")
         place.add_argument("--user", action="store_true", help="all environments of this user")
@@ -116,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     scripts.add_parser(commands)
     troubleshoot.add_parser(commands)
     mcp.add_parser(commands)
+    completion.add_parser(commands, parser)
     return parser
 
 
@@ -147,8 +182,12 @@ def _show(result: dict[str, Any], show: str, *, as_json: bool) -> int:
 
 
 def _switch(options: argparse.Namespace) -> int:
+    from rtx50_autoload.safe_console import SafeConsole  # noqa: PLC0415
+
+    from .layout import show  # noqa: PLC0415
     from .switch import switch  # noqa: PLC0415
 
+    console = SafeConsole()
     for line in switch(on=options.command == "enable", venv=options.venv, user=options.user):
-        print(printable(line))  # noqa: T201
+        show(console, line)
     return OK

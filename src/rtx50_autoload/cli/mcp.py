@@ -11,10 +11,12 @@ from rtx50_autoload.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
+    from rtx50_autoload.cli.command_parser import CommandParser
+
 __all__ = ["add_parser", "run"]
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "mcp",
@@ -22,6 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Serve doctor, scan, explain, plan and probe as tools of the Model Context Protocol. An assistant "
         "starts this command and speaks with it over stdin and stdout; nothing listens on a network. It needs "
         "the extra: pip install 'rtx50-autoload[mcp]'. It ends when stdin does.",
+        examples=(("rtx50-autoload mcp", "as an assistant starts it"),),
     )
     parser.set_defaults(run=run)
 

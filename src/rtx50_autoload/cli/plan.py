@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from rtx50_autoload.cli.complaints import complain
 from rtx50_autoload.cli.exit_codes import FINDING, OK
 from rtx50_autoload.errors import UsageError
 
@@ -18,6 +19,7 @@ else:
 if TYPE_CHECKING:
     import argparse
 
+    from rtx50_autoload.cli.command_parser import CommandParser
     from rtx50_autoload.installer.machine import Machine
     from rtx50_autoload.installer.plan import Goal
 
@@ -30,7 +32,7 @@ class MachineFileError(UsageError):
     """The file that describes a machine does not."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "plan",
@@ -38,6 +40,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Say which steps lead to a torch, and libraries on top of it, that run on this machine's GPUs: the "
         "commands, why, what they change, and the way back. Nothing is downloaded or changed. "
         "Exit status: 0 nothing to do, 1 there is something to do or it is impossible, 2 usage.",
+        examples=(
+            ("rtx50-autoload plan", "what would mend this environment"),
+            ("rtx50-autoload plan --run torch --run xformers", "for torch and xformers"),
+            ("rtx50-autoload plan --machine desktop.toml", "for the computer that a file describes"),
+        ),
     )
     add_goal_arguments(parser)
     parser.add_argument(
@@ -109,9 +116,9 @@ def _attend_to_facts(file: Path | None) -> None:
     if file is not None:
         old = load_facts().dated
         new = refresh_facts(file)
-        print(f"rtx50-autoload: the facts of {new} are used from now on, those of {old} no longer.", file=sys.stderr)  # noqa: T201
+        complain(f"the facts of {new} are used from now on, those of {old} no longer.")
     if problem := facts_problem():
-        print(f"rtx50-autoload: {problem}", file=sys.stderr)  # noqa: T201
+        complain(problem)
 
 
 def _described(path: Path) -> tuple[Machine, tuple[Goal, ...]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from rtx50_autoload.capability import format_capability
+from rtx50_autoload.cli.layout import show, show_command, show_list
+from rtx50_autoload.commands import split_step
 from rtx50_autoload.installer.commanding import typed_lines
 from rtx50_autoload.printable import printable
 from rtx50_autoload.safe_console import SafeConsole
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["show_plan"]
 
-_MARGIN: Final = "   "
+#: How far from the left what belongs to a numbered step stands.
+_MARGIN: Final = 3
 _OUTCOME_STYLES: Final = {"nothing": "bold green", "steps": "bold", "impossible": "bold red"}
 _SYSTEMS: Final[dict[OperatingSystem, str]] = {
     "linux": "Linux",
@@ -39,8 +39,6 @@ _KINDS: Final = {
 }
 #: So many packages are named; of more, their number is.
 _NAMED: Final = 12
-#: A command of several words within a sentence.
-_COMMAND: Final = re.compile(r"`([^`]* [^`]*)`")
 _GIB: Final = 2**30
 _MIB: Final = 2**20
 
@@ -55,10 +53,10 @@ def show_plan(plan: Plan, machine: Machine) -> None:
     """
     console = SafeConsole()
     for line in _about(machine):
-        console.print(Text(printable(line), "dim"))
-    console.print(Text(f"Wanted: {', '.join(map(str, plan.goals))}", "dim"))
+        show(console, line, style="dim")
+    show(console, f"Wanted: {', '.join(map(str, plan.goals))}", style="dim")
     console.print()
-    console.print(Text(printable(plan.summary), _OUTCOME_STYLES[plan.outcome]))
+    show(console, plan.summary, style=_OUTCOME_STYLES[plan.outcome])
     for number, step in enumerate(plan.steps, start=1):
         _show_step(console, number, step, machine)
     if plan.conflicts:
@@ -66,7 +64,7 @@ def show_plan(plan: Plan, machine: Machine) -> None:
     if plan.unsolved:
         _show_unsolved(console, plan.unsolved)
     console.print()
-    console.print(Text(f"What is known of versions is of {plan.facts_of}.", "dim"))
+    show(console, f"What is known of versions is of {plan.facts_of}.", style="dim")
 
 
 def _about(machine: Machine) -> tuple[str, ...]:
@@ -85,59 +83,29 @@ def _about(machine: Machine) -> tuple[str, ...]:
 
 def _show_step(console: Console, number: int, step: Step, machine: Machine) -> None:
     console.print()
-    head = Table.grid(padding=(0, 1))
-    head.add_row(f"{number}.", Text(printable(step.what), "bold"))
-    head.add_row("", printable(step.why))
-    console.print(head)
+    show(console, Text(printable(step.what), "bold"), mark=f"{number}. ")
+    show(console, step.why, _MARGIN)
     if step.by_hand:
-        console.print(Text(f"{_MARGIN}By hand:", "dim"))
+        show(console, "By hand:", _MARGIN, style="dim")
     for text in step.by_hand:
-        _show_by_hand(console, text)
-    for command in step.commands:
-        for line in typed_lines(command.arguments, command.environ, machine.system):
-            _show_command(console, line)
-    details = Table.grid(padding=(0, 1))
-    for title, text in (
-        ("Changes:", _changes(step.changes)),
-        ("Fetches:", _size(step.download)),
-        ("Takes:", f"about {step.minutes} minutes" if step.minutes else ""),
+        sentence, command = split_step(text)
+        if sentence:
+            show(console, sentence, _MARGIN, mark="- ")
+        if command:
+            show_command(console, command, _MARGIN + 2)
+    for each in step.commands:
+        for line in typed_lines(each.arguments, each.environ, machine.system):
+            show_command(console, line, _MARGIN + 2)
+    if step.changes:
+        show(console, _changes(step.changes), _MARGIN, mark="Changes: ", style="dim")
+    for title, told in (
+        ("Fetches", _size(step.download)),
+        ("Takes", f"about {step.minutes} minutes" if step.minutes else ""),
+        ("Check", step.check),
+        ("Way back", step.back),
     ):
-        if text:
-            details.add_row(_MARGIN[1:], Text(title, "dim"), printable(text))
-    if details.rows:
-        console.print(details)
-    _show_sentence(console, "Check", step.check)
-    _show_sentence(console, "Way back", step.back)
-
-
-def _show_by_hand(console: Console, text: str) -> None:
-    """Print what a person has to do; a command in it gets a line of its own, to be copied whole."""
-    sentence, colon, command = text.rpartition(": ")
-    if colon and not command.rstrip().endswith("."):
-        console.print(Padding(Text(f"- {printable(sentence)}:"), (0, 0, 0, len(_MARGIN)), expand=False))
-        _show_command(console, command)
-    elif text.rstrip().endswith("."):
-        console.print(Padding(Text(f"- {printable(text)}"), (0, 0, 0, len(_MARGIN)), expand=False))
-    else:
-        _show_command(console, text)
-
-
-def _show_command(console: Console, line: str) -> None:
-    """Print a command so that it can be copied whole: not folded, with nothing around it."""
-    console.print(Text(f"{_MARGIN}  {printable(line)}", "cyan"), soft_wrap=True)
-
-
-def _show_sentence(console: Console, title: str, text: str) -> None:
-    """Print a sentence; a command in it gets a line of its own where it would be folded."""
-    if not text:
-        return
-    whole = f"{title}: {printable(text)}"
-    parts = [whole] if len(_MARGIN) + len(whole) <= console.width else _COMMAND.split(whole)
-    for number, part in enumerate(parts):
-        if number % 2:
-            console.print(Text(f"{_MARGIN}  {part}", "dim"), soft_wrap=True)
-        elif part.strip():
-            console.print(Padding(Text(part.strip(), "dim"), (0, 0, 0, len(_MARGIN)), expand=False))
+        if told:
+            show(console, f"{title}: {told}", _MARGIN, style="dim")
 
 
 def _changes(changes: tuple[Change, ...]) -> str:
@@ -155,25 +123,25 @@ def _size(size: int | None) -> str:
 
 def _show_conflicts(console: Console, conflicts: tuple[Conflict, ...]) -> None:
     console.print()
-    console.print(Text("This would break what other packages need:", "bold red"))
-    table = Table.grid(padding=(0, 1))
-    for each in conflicts[:_NAMED]:
-        table.add_row(" -", printable(f"{each.package} needs {each.requirement}; the plan has {each.planned}"))
+    show(console, "This would break what other packages need:", style="bold red")
+    lines = [f"{each.package} needs {each.requirement}; the plan has {each.planned}" for each in conflicts[:_NAMED]]
     if len(conflicts) > _NAMED:
-        table.add_row(" -", f"and {len(conflicts) - _NAMED} more; --json lists all")
-    console.print(table)
-    console.print(
+        lines.append(f"and {len(conflicts) - _NAMED} more; --json lists all")
+    show_list(console, lines)
+    show(
+        console,
         "Nothing is carried out while that is so. Update those packages, remove those that you do not need, or make an "
-        "environment of its own for what is wanted here."
+        "environment of its own for what is wanted here.",
     )
 
 
 def _show_unsolved(console: Console, unsolved: tuple[Unsolved, ...]) -> None:
     console.print()
-    console.print(Text("What remains:", "bold"))
-    table = Table.grid(padding=(0, 1))
+    show(console, "What remains:", style="bold")
     for each in unsolved:
-        table.add_row(" -", Text(printable(each.what), "bold"))
-        table.add_row("", printable(each.why))
-        table.add_row("", printable(each.next))
-    console.print(table)
+        show(console, Text(printable(each.what), "bold"), 1, mark="- ")
+        show(console, each.why, _MARGIN)
+        sentence, command = split_step(each.next)
+        show(console, sentence or "Run this:", _MARGIN)
+        if command:
+            show_command(console, command, _MARGIN + 2)

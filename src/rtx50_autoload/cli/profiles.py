@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from rtx50_autoload.capability import Capability
+    from rtx50_autoload.cli.command_parser import CommandParser
     from rtx50_autoload.masquerading.policy import Policy
     from rtx50_autoload.masquerading.profiles import Problem, Profile, Profiles
 
@@ -23,13 +24,17 @@ __all__ = ["add_parser", "run"]
 _RTX_50: Final[Capability] = (12, 0)
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "profiles",
         help="all profiles of libraries, who has written each, and what each library is told",
         description="List the profiles: your own, those of other packages, and those that are built in. Nothing of "
         "another package is imported. Exit status: 0 all are valid, 1 one is not, 2 usage.",
+        examples=(
+            ("rtx50-autoload profiles", "who is told what, by whose profile"),
+            ("rtx50-autoload profiles --check profiles.toml", "whether a file that you write is valid"),
+        ),
     )
     parser.add_argument(
         "--check", metavar="FILE", type=Path, help="instead, tell whether this file of profiles is valid"

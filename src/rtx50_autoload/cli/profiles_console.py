@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from rtx50_autoload.capability import format_capability
-from rtx50_autoload.cli.tables import plain_table
+from rtx50_autoload.cli.layout import show
+from rtx50_autoload.cli.tables import show_table
+from rtx50_autoload.printable import printable
 from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
@@ -20,31 +22,14 @@ def show_profiles(document: dict[str, Any]) -> None:
     """Print what each library is told, by whose profile, and what is wrong with others."""
     console = SafeConsole()
     capability = format_capability(tuple(document["capability"]))
-    console.print(f"What libraries are told of a GPU of {capability}, in mode {document['mode']}:")
+    show(console, f"What libraries are told of a GPU of {capability}, in mode {document['mode']}:")
     console.print()
-    table = plain_table()
-    table.add_column("module", overflow="fold")
-    table.add_column("version", overflow="fold")
-    table.add_column("told")
-    table.add_column("profile", overflow="fold")
-    table.add_column("why", ratio=1)
-    for profile in document["profiles"]:
-        origin = profile["origin"]
-        for row in profile["modules"]:
-            replaced = row["replaced_by"]
-            told = "the truth" if row["reported"] is None else Text(format_capability(tuple(row["reported"])), "green")
-            table.add_row(
-                row["module"],
-                profile["installed"] or "-",
-                "-" if replaced else told,
-                origin["package"] or {"user": "your own"}.get(origin["kind"], origin["kind"]),
-                Text(f"replaced by {replaced}", "yellow") if replaced else row["reason"],
-            )
-    console.print(table)
+    rows = [_row(profile, module) for profile in document["profiles"] for module in profile["modules"]]
+    show_table(console, ("module", "version", "told", "profile", "why"), rows)
     console.print()
-    console.print("Everyone else is told the truth.")
+    show(console, "Everyone else is told the truth.")
     if document["user_file"]:
-        console.print(f"Your own profiles: {document['user_file']}")
+        show(console, f"Your own profiles: {document['user_file']}")
     _show_problems(console, document)
 
 
@@ -52,10 +37,22 @@ def show_checked(document: dict[str, Any]) -> None:
     """Print which profiles of a file are valid, and what is wrong with the others."""
     console = SafeConsole()
     valid = ", ".join(document["profiles"]) or "no profile"
-    console.print(Text(f"Valid in {document['file']}: {valid}.", "green" if document["profiles"] else ""))
+    show(console, f"Valid in {document['file']}: {valid}.", style="green" if document["profiles"] else "")
     _show_problems(console, document)
+
+
+def _row(profile: dict[str, Any], module: dict[str, Any]) -> tuple[str | Text, ...]:
+    origin, replaced = profile["origin"], module["replaced_by"]
+    told = "the truth" if module["reported"] is None else Text(format_capability(tuple(module["reported"])), "green")
+    return (
+        printable(module["module"]),
+        printable(profile["installed"] or "-"),
+        "-" if replaced else told,
+        printable(origin["package"] or {"user": "your own"}.get(origin["kind"], origin["kind"])),
+        Text(f"replaced by {replaced}", "yellow") if replaced else printable(module["reason"]),
+    )
 
 
 def _show_problems(console: Console, document: dict[str, Any]) -> None:
     for problem in document["problems"]:
-        console.print(Text(problem["text"], "red"))
+        show(console, problem["text"], mark="- ", style="red")

@@ -12,10 +12,12 @@ from rtx50_autoload.cli.exit_codes import FINDING, OK
 if TYPE_CHECKING:
     import argparse
 
+    from rtx50_autoload.cli.command_parser import CommandParser
+
 __all__ = ["add_parser", "run"]
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "scan",
@@ -23,6 +25,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Read from libraries, programs and wheels which GPU code they hold, and judge module by module "
         "what a device can do with it. Exit status: 0 nothing wrong, 1 something cannot run in whole or cannot be "
         "read, 2 usage.",
+        examples=(
+            ("rtx50-autoload scan xformers-0.0.33-cp310-abi3-linux_x86_64.whl", "a wheel, before it is installed"),
+            ("rtx50-autoload scan venv/lib --device 12.0", "a folder, judged for an RTX 50"),
+        ),
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, a folder or a wheel")
     add_device_arguments(parser, "that of the first device here")

@@ -7,15 +7,17 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from rtx50_autoload.capability import format_capability
+from rtx50_autoload.cli.layout import show
 from rtx50_autoload.cli.progress import with_progress
+from rtx50_autoload.cli.tables import show_table
 from rtx50_autoload.cli.verdict_styles import STYLES
 from rtx50_autoload.evidence.arch import Code
 from rtx50_autoload.evidence.scan import find_files, scan_file
 from rtx50_autoload.evidence.verdict import Verdict
+from rtx50_autoload.report.words import verdict_word
 from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
@@ -53,29 +55,23 @@ def show_results(results: Sequence[ScanResult], subject: Subject) -> None:
     console = SafeConsole()
     target = subject.target
     driver = "" if target.driver is None else f", driver {target.driver}"
-    console.print(f"Judged for compute capability {format_capability(target.capability)}{driver}: {subject.reason}.")
+    show(console, f"Judged for compute capability {format_capability(target.capability)}{driver}: {subject.reason}.")
     shown = [result for result in results if result.judgement.verdict is not Verdict.NO_GPU_CODE]
     for place, group in groupby(shown, lambda result: _split(result)[0]):
         console.print()
-        console.print(Text(place, "bold"))
-        console.print(_table(group))
+        show(console, place, style="bold")
+        show_table(console, ("binary", "verdict", "why", "GPU code"), [_row(result) for result in group], notes=2)
     console.print()
     counts = Counter(result.judgement.verdict for result in results)
-    summary = ", ".join(
-        f"{counts[verdict]} {verdict.value.replace('_', ' ')}" for verdict in Verdict if counts[verdict]
-    )
-    console.print(f"Binaries: {summary or 'none found'}.")
+    summary = ", ".join(f"{counts[verdict]} {verdict_word(verdict.value)}" for verdict in Verdict if counts[verdict])
+    show(console, f"Binaries: {summary or 'none found'}.")
 
 
-def _table(results: Iterable[ScanResult]) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
-    for column in ("binary", "verdict", "why", "GPU code"):
-        table.add_column(column, overflow="fold")
-    for result in results:
-        verdict = result.judgement.verdict
-        images = " ".join((*result.code.images(Code.SASS), *result.code.images(Code.PTX)))
-        table.add_row(_split(result)[1], Text(verdict.value, STYLES[verdict]), result.judgement.reason, images or "-")
-    return table
+def _row(result: ScanResult) -> tuple[str | Text, ...]:
+    verdict = result.judgement.verdict
+    images = " ".join((*result.code.images(Code.SASS), *result.code.images(Code.PTX)))
+    word = Text(verdict_word(verdict.value), STYLES[verdict])
+    return _split(result)[1], word, result.judgement.reason, images or "-"
 
 
 def _split(result: ScanResult) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from rtx50_autoload.own_python import own_command
 if TYPE_CHECKING:
     import argparse
 
+    from rtx50_autoload.cli.command_parser import CommandParser
     from rtx50_autoload.troubleshooter.scripts import Check, SavedScript
 
 __all__ = ["NoTerminalError", "add_parser"]
@@ -23,21 +24,33 @@ class NoTerminalError(UsageError):
     """Nobody is there who could read a script and say yes."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries what runs it as ``run``."""
     parser = subparsers.add_parser(
         "scripts",
         help="list, read and, one by one, run the scripts that an assistant has written",
         description="The scripts that assistants have written for errors on this machine. Nothing runs them but "
         "`scripts run ID`, which shows the script and asks first.",
+        examples=(
+            ("rtx50-autoload scripts list", "which there are"),
+            ("rtx50-autoload scripts show 6456874d", "one of them; runs nothing"),
+        ),
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
 
-    listing = verbs.add_parser("list", help="all scripts, the newest first; runs nothing")
+    listing = verbs.add_parser(
+        "list",
+        help="all scripts, the newest first; runs nothing",
+        examples=(("rtx50-autoload scripts list", "all of them"),),
+    )
     listing.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     listing.set_defaults(run=_list)
 
-    show = verbs.add_parser("show", help="a script, and what is known of its lines; runs nothing")
+    show = verbs.add_parser(
+        "show",
+        help="a script, and what is known of its lines; runs nothing",
+        examples=(("rtx50-autoload scripts show 6456874d", "that one"),),
+    )
     show.add_argument("id", metavar="ID", help="as `scripts list` gives it")
     show.add_argument("--json", action="store_true", help="the same as JSON on stdout")
     show.set_defaults(run=_show)
@@ -47,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="show a script, ask, run it, and examine the environment again",
         description="Show a script, ask at the terminal, run it up to its first error with its output in a log, and "
         "run `doctor` again. Exit status: 0 it has worked and doctor finds nothing, 1 otherwise, 2 usage.",
+        examples=(("rtx50-autoload scripts run 6456874d", "that one, after a yes"),),
     )
     run.add_argument("id", metavar="ID", help="as `scripts list` gives it")
     run.set_defaults(run=_run)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
 
-from rtx50_autoload.cli.tables import plain_table
+from rtx50_autoload.cli.layout import show
+from rtx50_autoload.cli.tables import show_table
 from rtx50_autoload.safe_console import SafeConsole
 from rtx50_autoload.troubleshooter.scripts.unicode_tricks import visible
 
@@ -30,33 +30,29 @@ def show_list(scripts: Sequence[tuple[SavedScript, Check]], problems: Sequence[s
     """Print what is kept, without any of its text."""
     console = _console()
     if scripts:
-        table = plain_table()
-        table.add_column("id", no_wrap=True)
-        table.add_column("saved (UTC)", overflow="fold")
-        table.add_column("written by", overflow="fold")
-        table.add_column("for", overflow="fold")
-        table.add_column("check", ratio=1)
+        rows: list[tuple[str | Text, ...]] = []
         for saved, found in scripts:
             when = f"{saved.saved:%Y-%m-%d %H:%M}"
             names = [_shown(console, name) for name in (saved.assistant, saved.incident)]
-            table.add_row(saved.id, when, *names, _result(saved, found))
-        console.print(table)
-        console.print(Text("Next: rtx50-autoload scripts show ID", "dim"))
+            rows.append((saved.id, when, *names, _result(saved, found)))
+        show_table(console, ("id", "saved (UTC)", "written by", "for incident", "check"), rows)
+        console.print()
+        show(console, "`rtx50-autoload scripts show ID` shows one and runs nothing.")
     else:
-        console.print("No script is kept here.")
+        show(console, "No script is kept here.")
     for problem in problems:
-        console.print(Text(_shown(console, problem), "yellow"))
+        show(console, _shown(console, problem), style="yellow")
 
 
 def show_script(saved: SavedScript, found: Check) -> None:
     """Print a script with the numbers of its lines, and what is known of them."""
     console = _console()
     origin = f"Script {saved.id}, written by {saved.assistant} for incident {saved.incident}"
-    console.print(Text(_shown(console, origin), "bold"))
+    show(console, _shown(console, origin), style="bold")
     console.print(_shown(console, str(saved.path)), soft_wrap=True)
     if saved.is_changed:
-        console.print(
-            Text("It was changed after it was saved: somebody else may have written what stands here.", "red")
+        show(
+            console, "It was changed after it was saved: somebody else may have written what stands here.", style="red"
         )
     console.print()
     text = _shown(console, saved.script.text.rstrip("\n"))
@@ -72,14 +68,14 @@ def show_script(saved: SavedScript, found: Check) -> None:
     )
     console.print()
     for error in found.syntax_errors:
-        console.print(Text.assemble(("syntax error: ", "bold red"), _shown(console, error)))
+        show(console, Text.assemble(("syntax error: ", "bold red"), _shown(console, error)))
     for finding in found.findings:
         severity = Text(f"line {finding.line}, {finding.severity}: ", _SEVERITY_STYLES[finding.severity])
-        console.print(Padding(Text.assemble(severity, _shown(console, finding.what)), (0, 0, 0, 2), expand=False))
+        show(console, Text.assemble(severity, _shown(console, finding.what)), 2)
     if not found.is_flagged and not found.syntax_errors:
-        console.print("No line is known to be dangerous.")
+        show(console, "No line is known to be dangerous.")
     readers = f" and {' and '.join(found.asked)}" if found.asked else "; the script's own shell could not be asked"
-    console.print(Text(f"Read by our own patterns{readers}. {_NO_PROOF}", "dim"))
+    show(console, f"Read by our own patterns{readers}. {_NO_PROOF}", style="dim")
 
 
 def show_line(line: str) -> None:
@@ -93,7 +89,7 @@ def show_outcome(outcome: Outcome) -> None:
     console = _console()
     console.print()
     if outcome.is_interrupted:
-        console.print(Text("It was interrupted, and what it had started was ended.", "bold yellow"))
+        show(console, "It was interrupted, and what it had started was ended.", style="bold yellow")
     elif outcome.exit_code:
         console.print(Text(f"It stopped with exit code {outcome.exit_code}.", "bold red"))
     else:
@@ -104,7 +100,7 @@ def show_outcome(outcome: Outcome) -> None:
 
 def show_sentence(sentence: str) -> None:
     """Print a sentence of our own."""
-    _console().print(Text(sentence, "bold"))
+    show(_console(), sentence, style="bold")
 
 
 def _console() -> Console:
@@ -123,4 +119,4 @@ def _result(saved: SavedScript, found: Check) -> Text:
         ("syntax errors", "bold red") if found.syntax_errors else None,
         (f"{dangers} dangerous line{'s' if dangers > 1 else ''}", "bold red") if dangers else None,
     ]
-    return Text(", ").join(Text(*part) for part in parts if part) or Text("nothing known")
+    return Text(", ").join(Text(*part) for part in parts if part) or Text("no danger known")

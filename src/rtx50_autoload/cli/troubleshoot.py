@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
+    from rtx50_autoload.cli.command_parser import CommandParser
     from rtx50_autoload.diagnosis.incident import Incident
     from rtx50_autoload.settings import Settings
     from rtx50_autoload.troubleshooter.consult import Case, Consultation
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     """Add the command to the program's parser; what it parses carries `run` as ``run``."""
     parser = subparsers.add_parser(
         "troubleshoot",
@@ -31,6 +32,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Say what an error means, then ask whether your AI assistant may be asked. Without FILE: what is "
         "piped, or at a terminal the latest incident. Exit status: 0 answered, or diagnosed without asking; 1 nobody "
         "answered, or nothing can be said; 2 usage.",
+        examples=(
+            ("rtx50-autoload troubleshoot error.txt", "explain an error, and ask an assistant if you agree"),
+            ("rtx50-autoload troubleshoot --last", "the latest error that was recorded here"),
+            ("rtx50-autoload troubleshoot --last --show-prompt", "what would be sent; nobody is asked"),
+        ),
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("file", nargs="?", metavar="FILE", help="a traceback or a log; - for what is piped or typed")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from rtx50_autoload.printable import printable
+from rtx50_autoload.cli.layout import show
 from rtx50_autoload.safe_console import SafeConsole
 from rtx50_autoload.troubleshooter.answer_text import answer_lines
 from rtx50_autoload.troubleshooter.scripts import check
@@ -33,9 +33,9 @@ def show_no_answer(outcome: Outcome) -> None:
     console = _console()
     console.print()
     # What an assistant failed of has been told when it failed; one that is not here has not been.
-    console.print(printable(outcome.reason))
+    show(console, outcome.reason)
     if outcome.end == "unanswered":
-        console.print("What to do is said above, without an assistant.")
+        show(console, "What to do is said above, without an assistant.")
 
 
 def as_json(case: Case, outcome: Outcome) -> dict[str, Any]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
 from rtx50_autoload.cli.exit_codes import FINDING, OK
+from rtx50_autoload.cli.layout import show, show_command
 from rtx50_autoload.evidence.integrity import verify
 from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.console import Console
 
 __all__ = ["run_verify"]
 
@@ -25,7 +26,9 @@ def run_verify(*, as_json: bool) -> int:
     else:
         console = SafeConsole()
         for line, style in _lines(result):
-            console.print(Text(line, style))
+            show(console, line.lstrip(), 2 if line.startswith(" ") else 0, style=style)
+        if result["installations"] and not result["sound"]:
+            _show_way_back(console, result["installations"][0])
     return OK if result["sound"] else FINDING
 
 
@@ -39,13 +42,14 @@ def _lines(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "  This Python does not import that one: another installation comes first on sys.path.", "yellow"
     for difference in result["beside"]:
         yield f"  added: {difference['path']} ({difference['why']})", "red"
-    if installed and not result["sound"]:
-        first = installed[0]
-        what = f"-e {first['editable']}" if first["editable"] else f"rtx50-autoload=={first['version']}"
-        yield "", ""
-        yield "Read what differs before you run it. To have the files as they were published:", ""
-        yield f"  python -m pip install --force-reinstall --no-deps {what}", ""
-        yield "Added files stay where they are: they are yours to look at and to remove.", ""
+
+
+def _show_way_back(console: Console, first: dict[str, Any]) -> None:
+    what = f"-e {first['editable']}" if first["editable"] else f"rtx50-autoload=={first['version']}"
+    console.print()
+    show(console, "Read what differs before you run it. To have the files as they were published:")
+    show_command(console, f"python -m pip install --force-reinstall --no-deps {what}")
+    show(console, "Added files stay where they are: they are yours to look at and to remove.")
 
 
 def _installation(each: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_legend", "draw_matrix"]
 
 #: Lengths in CSS pixels.
-_CELL: Final = 28
+_CELL: Final = 30
 _ROW: Final = 48
 _HEAD: Final = 22
 _LEAST_WIDTH: Final = 330

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from rtx50_autoload.commands import split_step
 from rtx50_autoload.report.markup import Markup, element, joined
 from rtx50_autoload.report.matrix import draw_legend, draw_matrix
 from rtx50_autoload.report.words import MEANINGS, headline, judged_for, next_steps, others, probe_detail, verdict_word
@@ -57,8 +58,18 @@ def _style() -> str:
 
 
 def _next_steps(document: dict[str, Any]) -> list[Markup]:
-    steps = [element("li", step) for step in next_steps(document)]
+    steps = [element("li", *_step(step)) for step in next_steps(document)]
     return [element("h2", "Next"), element("ol", *steps)] if steps else []
+
+
+def _step(step: str) -> list[str]:
+    """Mark the command at the end of a step, and those between backticks."""
+    sentence, command = split_step(step)
+    return [*_sentence(sentence), " " if sentence else "", element("code", command)] if command else _sentence(sentence)
+
+
+def _sentence(text: str) -> list[str]:
+    return [element("code", part) if number % 2 else part for number, part in enumerate(text.split("`"))]
 
 
 def _findings(document: dict[str, Any]) -> list[Markup]:
@@ -68,8 +79,8 @@ def _findings(document: dict[str, Any]) -> list[Markup]:
             element(
                 "h3", element("span", finding["severity"], class_=f"mark {finding['severity']}"), " ", finding["what"]
             ),
-            element("p", finding["why"]),
-            element("p", element("b", "Next: "), finding["next"]) if finding["next"] else "",
+            element("p", *_sentence(finding["why"])),
+            element("p", element("b", "Next: "), *_step(finding["next"])) if finding["next"] else "",
             class_="card",
         )
         for finding in document["findings"]

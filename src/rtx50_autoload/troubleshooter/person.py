@@ -7,6 +7,7 @@ import select
 import sys
 from typing import TYPE_CHECKING, Final
 
+from rtx50_autoload.folding import folded
 from rtx50_autoload.printable import printable
 
 from .choice import NOBODY
@@ -26,7 +27,7 @@ _SHOW: Final = frozenset({"s", "show"})
 
 def tell(text: str = "") -> None:
     """Print on stderr, where all that is no result belongs."""
-    print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - the answer to what a person has started
+    print(folded(printable(text), sys.stderr), file=sys.stderr, flush=True)  # noqa: T201 - the answer to what a person has started
 
 
 def taken_out(prompt: Prompt) -> str:
@@ -106,7 +107,8 @@ def _reply(question: str, prompt: Prompt, patience: float | None) -> str:
         answer = line.strip().lower()
         if answer not in _SHOW:
             return answer
-        tell(f"\n{prompt.text}")
+        # As it would be sent: its lines are not broken.
+        print(f"\n{printable(prompt.text)}", file=sys.stderr, flush=True)  # noqa: T201 - likewise
 
 
 def _forget_what_was_typed() -> None:
