@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import rig
 from profile_files import install, profile
 from rtx50_autoload.masquerading.profiles import load_profiles
 
@@ -146,7 +147,7 @@ def test_no_file_and_no_such_option_are_wrong_usage(profiles):
 def test_it_fits_the_terminal(profiles, own, width):
     own.write_text(profile("mine") + profile("xformers") + profile("x", report="9.0"))
     result = profiles(COLUMNS=str(width))
-    assert max(map(len, result.stdout.splitlines())) <= width
+    assert not rig.too_wide(result.stdout, width)
 
 
 def test_names_of_others_do_not_steer_the_terminal(profiles, own, site):
