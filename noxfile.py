@@ -28,7 +28,11 @@ OLDEST = (3, 10)
 HOOK = "_rtx50_autoload_importlib_bootstrap.py"
 
 # pip is the one that the tests uninstall with; uv makes their environments.
-TEST_REQUIREMENTS = ("pytest>=8", "pytest-xdist>=3.5", "hypothesis", "uv", "pip", "coverage[toml]>=7.13")
+TEST_REQUIREMENTS = (
+    *("pytest>=8", "pytest-xdist>=3.5", "hypothesis", "uv", "pip", "coverage[toml]>=7.13"),
+    # What the documents hold is read with them.
+    *("jsonschema", "pyyaml"),
+)
 TORCH = "torch==2.13.0"
 
 

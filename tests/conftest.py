@@ -27,6 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 COSTLY = {
     *(
         "test_crash_question",
+        "test_docs_blocks",
         "test_fix_apply",
         "test_fix_killed",
         "test_fix_undo",
