@@ -28,6 +28,7 @@ COSTLY = {
     *(
         "test_crash_question",
         "test_docs_blocks",
+        "test_recorded",
         "test_fix_apply",
         "test_fix_killed",
         "test_fix_undo",

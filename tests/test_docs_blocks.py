@@ -32,6 +32,7 @@ _NO_RELEASE = "there is no release yet"
 _SESSION = "a session of nox"
 _ASSISTANT = "an assistant's own program, which the tests do not have; run by hand, as the page says"
 _WINDOWS = "a command of Windows"
+_CELL = "the cell of a notebook, with lines of IPython's own"
 _NO_GPU = "there is no GPU"
 _NOBODY = "nobody is there to say yes"
 _STEPS = "the plan has steps"
@@ -54,6 +55,14 @@ NOT_RUN = {
     "codex mcp add rtx50 -- /path/to/venv/bin/rtx50-autoload mcp": _ASSISTANT,
     r"> .\python_embeded\python.exe -m pip install C:\path\to\rtx50-autoload": _WINDOWS,
     r"> .\python_embeded\python.exe -m rtx50_autoload status": _WINDOWS,
+    r"> .\python_embeded\python.exe -m rtx50_autoload doctor": _WINDOWS,
+    r"> .\python_embeded\python.exe -m rtx50_autoload plan": _WINDOWS,
+    "docker run --gpus all -e RTX50_MODE=observe IMAGE rtx50-autoload doctor": "there is no Docker in the tests",
+    "srun --ntasks-per-node=1 --label rtx50-autoload doctor": "there is no Slurm in the tests",
+    "RTX50_MODE=observe torchrun --nproc-per-node 8 train.py": "needs the real torch; nox -s many runs torchrun",
+    'RTX50_RESCUE=provide python -c "import flash_attn; print(flash_attn.__version__)"': (
+        "needs the real torch; tests/test_rescue_providing.py runs it"
+    ),
     "python -m pip download --no-deps rtx50-autoload==VERSION": _NO_RELEASE,
     "pypi-attestations verify pypi --repository https://github.com/OWNER/REPOSITORY "
     "pypi:rtx50_autoload-VERSION-py3-none-any.whl": _NO_RELEASE,
@@ -76,13 +85,19 @@ EXITS = {
     "rtx50-autoload doctor --ray": ({2}, "Ray is not installed"),
     "rtx50-autoload explain": ({2}, "without a terminal it reads what is typed: nothing"),
     "rtx50-autoload fix --apply": ({2}, _NOBODY),
+    "rtx50-autoload fix --apply --build flash-attn": ({2}, _NOBODY),
     "rtx50-autoload fix --undo": ({2}, _NOBODY),
     "rtx50-autoload fix --script mend.sh": ({1}, "the script has steps"),
     "rtx50-autoload mcp": ({2}, "the extra is not installed"),
     "rtx50-autoload plan": ({1}, _STEPS),
     "rtx50-autoload plan --run xformers --run bitsandbytes": ({1}, _STEPS),
     "rtx50-autoload plan --build flash-attn": ({1}, _STEPS),
+    "rtx50-autoload plan --build xformers": ({1}, _STEPS),
     "rtx50-autoload plan --machine machine.toml": ({1}, _STEPS),
+    "rtx50-autoload plan --machine tests/machines/comfyui-portable.toml": ({1}, _STEPS),
+    "rtx50-autoload plan --machine tests/machines/docker-cu126-image.toml": ({1}, _STEPS),
+    "rtx50-autoload plan --machine tests/machines/vllm-pins-torch.toml": ({1}, _STEPS),
+    "rtx50-autoload plan --machine tests/machines/wsl-no-driver.toml": ({1}, _STEPS),
     "rtx50-autoload plan --refresh-facts versions.toml": ({2}, "those of the same day are in use"),
     "rtx50-autoload scan PATH...": ({2}, "no file has this name"),
     "rtx50-autoload scripts show 6456874d": ({2}, "no assistant has written one here"),
@@ -108,7 +123,8 @@ SHOWN = {
     "docs/checking.md: rtx50-autoload: RTX50_CHECK_INSTALL": "what is printed beside a program",
     "docs/design.md: cli/ ": "a map, which tests/test_architecture.py reads",
     "docs/design.md: start of Python": "a map",
-    "docs/environments.md: import sys": "the cell of a notebook, with a line of IPython's own",
+    "docs/howto/jupyter.md: import sys": _CELL,
+    "docs/howto/jupyter.md: %env": _CELL,
     "docs/notes.md: Traceback": "a traceback with a note",
     "docs/privacy.md: ImportError: /home/anna": "texts before and after something is taken out",
     "docs/rescue.md: rtx50-autoload: flash_attn.flash_attn_func cannot load": "what is printed beside a program",
@@ -155,7 +171,7 @@ def checkout(tmp_path: Path) -> Path:
     """A folder such as a reader of the pages has, with files of the names that stand there."""
     folder = tmp_path / "rtx50-autoload"
     shutil.copytree(rig.ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(rig.ROOT / "docs" / "recorded", folder / "docs" / "recorded")
+    shutil.copytree(rig.ROOT / "tests" / "machines", folder / "tests" / "machines")
     for name in ("pyproject.toml", "README.md", "LICENSE", rig.PTH):
         shutil.copy(rig.ROOT / name, folder)
     for name in ("crash.txt", "machine.json"):
@@ -164,6 +180,9 @@ def checkout(tmp_path: Path) -> Path:
     (folder / "train.py").write_text(PROGRAM, encoding="utf-8")
     for name in ("x.py", "your_program.py"):
         (folder / name).write_text("import torch\n", encoding="utf-8")
+    # The environment of the shell is in use already.
+    (folder / "venv" / "bin").mkdir(parents=True)
+    (folder / "venv" / "bin" / "activate").touch()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "pyvenv.cfg").touch()
     return folder
@@ -203,6 +222,8 @@ def test_the_commands_of_a_page_end_as_it_says(page, checkout, make_venv, wheel)
     if any("pip" in command for command in wanted):
         rig.uv_pip("install", venv, "pip")
     shutil.copy(wheel, checkout / "rtx50_autoload-VERSION-py3-none-any.whl")
+    (checkout / "dist").mkdir()
+    shutil.copy(wheel, checkout / "dist")
     for block in BLOCKS:
         if (block.page, block.language) == (page, "toml"):
             (checkout / "machine.toml").write_text(block.text, encoding="utf-8")
@@ -264,6 +285,11 @@ def test_a_block_that_is_no_program_is_what_it_says(block):
         json.loads(block.text)
     elif language == "yaml":
         yaml.safe_load(block.text)
+    elif language == "dockerfile":
+        instructions = [line.split(" ", 1) for line in block.text.split("\n")]
+        assert {name for name, _ in instructions} <= {"COPY", "ENV", "RUN"}
+        for command in (rest for name, rest in instructions if name == "RUN"):
+            subprocess.run(["bash", "-n", "-c", command], check=True)  # noqa: S607
     elif block.language == "text":
         named = [key for key in SHOWN if f"{block.page}: {block.text}".startswith(key)]
         assert named or block.text in START_UP, "say in SHOWN what it is"

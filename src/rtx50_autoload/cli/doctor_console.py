@@ -56,7 +56,8 @@ def numbered(steps: list[str]) -> Table:
     """Lay out the next steps with their numbers."""
     table = Table.grid(padding=(0, 1))
     for number, step in enumerate(steps, start=1):
-        table.add_row(f"{number}.", printable(step))
+        # A path that is longer than the line stays whole.
+        table.add_row(f"{number}.", Text(printable(step), overflow="fold"))
     return table
 
 

@@ -29,7 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "scripts",
         help="list, read and, one by one, run the scripts that an assistant has written",
         description="The scripts that assistants have written for errors on this machine. Nothing runs them but "
-        "`scripts run ID`, which shows the script and asks first.",
+        "`scripts run ID`, which shows the script and asks first. Exit status: 0 done, 1 a file there cannot be read, "
+        "2 usage, also an ID that is not known.",
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
 
@@ -46,7 +47,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run",
         help="show a script, ask, run it, and examine the environment again",
         description="Show a script, ask at the terminal, run it up to its first error with its output in a log, and "
-        "run `doctor` again. Exit status: 0 it has worked and doctor finds nothing, 1 otherwise, 2 usage.",
+        "run `doctor` again. Exit status: 0 it has worked and doctor finds nothing, or the answer was no, "
+        "1 otherwise, 2 usage.",
     )
     run.add_argument("id", metavar="ID", help="as `scripts list` gives it")
     run.set_defaults(run=_run)
