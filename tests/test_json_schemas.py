@@ -11,7 +11,7 @@ import pytest
 
 import rig
 from fake_binaries import container, elf, image
-from rtx50_autoload.evidence.probe import ProbeError, ProbeReport, ProbeResult, State
+from rtx50_autoload.evidence.probe_report import ProbeError, ProbeReport, ProbeResult, State
 from rtx50_autoload.installer.journal import CommandEntry, Journal, StepEntry
 from rtx50_autoload.installer.plan import Change, Plan
 from rtx50_autoload.installer.resolution import Resolution

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
-    from rtx50_autoload.evidence.probe import ProbeReport
+    from rtx50_autoload.evidence.probe_report import ProbeReport
 
 __all__ = ["ReportFileError", "add_parser", "run"]
 

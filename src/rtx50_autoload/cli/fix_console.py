@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rtx50_autoload.diagnosis import this_machine
 from rtx50_autoload.diagnosis.classifier import classify
-from rtx50_autoload.diagnosis.situation import Situation
 from rtx50_autoload.printable import printable
 from rtx50_autoload.safe_console import SafeConsole
 
@@ -144,7 +144,7 @@ def show_outcome(story: Journal, preparation: Preparation, *, on_stderr: bool) -
     if entry.log:
         console.print(Text(printable(f"All of it: {entry.log}"), "dim"), soft_wrap=True)
     if story.status == "failed":
-        diagnosis = classify(text, Situation.of_this_machine())
+        diagnosis = classify(text, this_machine.look())
         if not diagnosis.abstains:
             console.print(Text(printable(diagnosis.cause), "bold"))
             _list(console, [f"{fix.step} {' '.join(fix.commands)}" for fix in diagnosis.fix])

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rtx50_autoload.diagnosis import this_machine
 from rtx50_autoload.diagnosis.classifier import classify
-from rtx50_autoload.diagnosis.situation import Situation
 from rtx50_autoload.printable import printable
 from rtx50_autoload.safe_console import SafeConsole
 
@@ -86,4 +86,4 @@ def _preload() -> None:
         table = Table.grid()
         table.add_row("日本", Padding(Text("…", "bold red"), 1))
         silent.print(table)
-    classify("ERROR: No matching distribution found for torch", Situation.of_this_machine())
+    classify("ERROR: No matching distribution found for torch", this_machine.look())
