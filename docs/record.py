@@ -32,7 +32,6 @@ FIRST_STEPS = (
     "rtx50-autoload status",
     "rtx50-autoload demo",
     f'export RTX50_SIMULATE="{SIMULATED["RTX50_SIMULATE"]}"',
-    "rtx50-autoload status",
     "rtx50-autoload doctor",
     "echo $?",
     "echo '" + ERROR + "' | rtx50-autoload explain",

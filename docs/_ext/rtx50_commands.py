@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 _CODE = re.compile(r"(?:^|[,;] )([012]) ")
+#: An option in a sentence of the parser's, which is no place for marks of code.
+_OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")
 
 
 class CommandsDirective(SphinxDirective):
@@ -40,7 +42,7 @@ class CommandsDirective(SphinxDirective):
         section = nodes.section("", nodes.title("", "", nodes.literal("", name)), ids=[name.replace(" ", "-")])
         about = (parser.description or "").partition(" Exit status: ")[0]
         if about:
-            section += text(about)
+            section += _text(about)
         usage = parser.format_usage().removeprefix("usage: ").strip()
         section += nodes.literal_block("", re.sub(r"\s+", " ", usage), classes=["wrap"])
         arguments = nodes.definition_list()
@@ -49,7 +51,7 @@ class CommandsDirective(SphinxDirective):
                 words = ", ".join(action.option_strings)
                 value = "" if action.nargs == 0 else str(action.metavar or action.dest)
                 term = nodes.term("", "", nodes.literal("", f"{words} {value}".strip()))
-                arguments += nodes.definition_list_item("", term, nodes.definition("", text(action.help or "")))
+                arguments += nodes.definition_list_item("", term, nodes.definition("", _text(action.help or "")))
         if len(arguments):
             section += arguments
         pieces = _CODE.split(codes.rstrip("."))[1:]
@@ -57,9 +59,13 @@ class CommandsDirective(SphinxDirective):
         for code, meaning in zip(pieces[::2], pieces[1::2], strict=True):
             if code != "2" or meaning != "usage":
                 term = nodes.term("", f"Exit code {code}")
-                ends += nodes.definition_list_item("", term, nodes.definition("", text(meaning)))
+                ends += nodes.definition_list_item("", term, nodes.definition("", _text(meaning)))
         section += ends
         return section
+
+
+def _text(words: str) -> nodes.paragraph:
+    return text(_OPTION.sub(r"`\g<0>`", words))
 
 
 def _commands(
