@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 #: What Sphinx makes of them is seen when it builds the pages; none of them holds code to be typed.
 _DIRECTIVES = re.compile(r"\{(?!code-block|literalinclude)")
-_OPEN = re.compile(r"(?P<indent>.*?)(?P<fence>`{3,})(?P<language>.*)")
+_OPEN = re.compile(r"(?P<indent>.*?)(?P<fence>`{3,}|~{3,}|:{3,}(?=\{code-block))(?P<language>.*)")
 _COMMENT = re.compile(r"\s+#\s.*$")
 _HEREDOC = re.compile(r"<<'(\w+)'$")
 
@@ -49,7 +49,7 @@ def _blocks_of(page: Path) -> list[Block]:
         language = opened["language"].strip()
         if _DIRECTIVES.match(language):
             continue
-        options = [each for each in inside if each.startswith(":")]
+        options = [each for each in inside if language.startswith("{") and each.startswith(":")]
         text = textwrap.dedent("\n".join(inside[len(options) :])).strip("\n")
         if language.startswith("{literalinclude}"):
             file = page.parent / language.split()[1]

@@ -152,7 +152,6 @@ raise torch.AcceleratorError("CUDA error: no kernel image is available for execu
 """
 #: Records an incident under an id of the pages.
 INCIDENT = """
-import json
 from rtx50_autoload.diagnosis.diagnosis import Diagnosis
 from rtx50_autoload.diagnosis.incident_files import folder
 from rtx50_autoload.diagnosis.incidents import record

@@ -82,8 +82,7 @@ def read(time_limit: float) -> object:
         raise DriverSilentError from None
     finally:
         _end(process)
-    answered: object = json.loads(answer)
-    return answered
+    return json.loads(answer)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
