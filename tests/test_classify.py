@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from error_corpus import FORMS, OTHER_GPUS, OWN, RIGHT, ROBUST, is_for_rtx_50, judge, read_reports
 from rtx50_autoload.diagnosis import classify
+from rtx50_autoload.diagnosis.described import read_description
 from rtx50_autoload.diagnosis.diagnosis import ABSTENTIONS, Diagnosis, FixStep
 from rtx50_autoload.diagnosis.normalise import HEAD, TAIL
 from rtx50_autoload.diagnosis.signatures import load_signatures
@@ -25,7 +26,7 @@ NOT_COMPATIBLE = (
 
 
 def category(text, **environment):
-    return classify(text, Situation.from_environment(environment)).category
+    return classify(text, read_description(environment)).category
 
 
 @pytest.mark.parametrize("report", REPORTS, ids=lambda report: f"{report.category}-{report.id}")
@@ -140,8 +141,8 @@ def test_a_capability_in_the_text_comes_before_a_name():
 
 
 def test_a_name_that_stands_for_several_gpus_decides_nothing():
-    unknown = classify(NO_IMAGE, Situation.from_environment({"gpu": "RTX 5000"}))
-    assert unknown.confidence < classify(NO_IMAGE, Situation.from_environment({"gpu": "RTX 5090"})).confidence
+    unknown = classify(NO_IMAGE, read_description({"gpu": "RTX 5000"}))
+    assert unknown.confidence < classify(NO_IMAGE, read_description({"gpu": "RTX 5090"})).confidence
     assert any("compute_cap" in missing for missing in unknown.missing_evidence)
 
 
@@ -212,7 +213,7 @@ def test_the_cause_names_the_numbers():
     text = (
         "OutOfResources: out of resource: shared memory, Required: 131072, Hardware limit: 101376. Reducing block sizes"
     )
-    cause = classify(text, Situation.from_environment({"gpu": "RTX 5090"})).cause
+    cause = classify(text, read_description({"gpu": "RTX 5090"})).cause
     assert "131072" in cause
     assert "101376" in cause
     assert "RTX 5090 (compute capability 12.0)" in cause
@@ -226,13 +227,13 @@ def test_no_place_of_a_cause_is_left_open(report):
 
 
 def test_a_build_of_torch_that_ends_before_the_gpu_is_named():
-    cause = classify(NO_IMAGE, Situation.from_environment({"gpu": "RTX 5080", "torch": "2.7.0+cu126"})).cause
+    cause = classify(NO_IMAGE, read_description({"gpu": "RTX 5080", "torch": "2.7.0+cu126"})).cause
     assert "torch 2.7.0+cu126" in cause
 
 
 def test_more_evidence_never_makes_less_certain():
-    known = classify(NO_IMAGE, Situation.from_environment({"gpu": "RTX 5090", "torch": "2.8.0+cu128"}))
-    gpu = classify(NO_IMAGE, Situation.from_environment({"gpu": "RTX 5090"}))
+    known = classify(NO_IMAGE, read_description({"gpu": "RTX 5090", "torch": "2.8.0+cu128"}))
+    gpu = classify(NO_IMAGE, read_description({"gpu": "RTX 5090"}))
     nothing = classify(NO_IMAGE)
     assert known.confidence > gpu.confidence > nothing.confidence > 0
     assert known.missing_evidence == ()
@@ -253,7 +254,7 @@ def test_the_headline_of_a_text_in_one_line_is_the_part_that_decides():
 
 
 def test_the_evidence_quotes_the_text_and_the_machine():
-    evidence = classify(NO_IMAGE, Situation.from_environment({"gpu": "RTX 5090", "driver": "570.124.06"})).evidence
+    evidence = classify(NO_IMAGE, read_description({"gpu": "RTX 5090", "driver": "570.124.06"})).evidence
     assert any(NO_IMAGE in sentence for sentence in evidence)
     assert any("RTX 5090" in sentence for sentence in evidence)
     assert any("570.124.06" in sentence for sentence in evidence)

@@ -9,6 +9,7 @@ from fake_distributions import NATIVE, OLD, install, torch_version
 from rtx50_autoload.diagnosis import classify
 from rtx50_autoload.diagnosis.confirmed import confirmed
 from rtx50_autoload.diagnosis.culprit import confirm
+from rtx50_autoload.diagnosis.described import read_description
 from rtx50_autoload.diagnosis.situation import Gpu, Situation
 
 RTX_5090 = Situation(source="machine", gpus=(Gpu("NVIDIA GeForce RTX 5090", (12, 0), "nvidia"),), driver="580.65.06")
@@ -99,7 +100,7 @@ def test_what_is_not_installed_cannot_be_confirmed(site):
 
 def test_another_machine_cannot_be_confirmed(site):
     install(site, "sageattention", "2.2.0", {"sageattention/_qattn_sm89.abi3.so": elf([container(*OLD)])})
-    assert confirm("sageattention", Situation.from_environment({"gpu": "RTX 5090"}), [str(site)]) is None
+    assert confirm("sageattention", read_description({"gpu": "RTX 5090"}), [str(site)]) is None
 
 
 def diagnosed(site):

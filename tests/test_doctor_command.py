@@ -58,6 +58,12 @@ def put(site, name="torch", version="2.5.1", images=OLD, file="lib/libtorch_cuda
     install(site, name, version, {f"{name}/{file}": elf([container(*images)]), f"{name}/version.py": torch_version()})
 
 
+def test_no_part_of_a_step_is_cut_off_in_a_narrow_terminal(installed):
+    env = {**RTX_5090, "COLUMNS": "40"}
+    result = installed.run(installed.script("rtx50-autoload"), "doctor", env=env)
+    assert str(installed.python) in "".join(result.stdout.split())
+
+
 def test_the_json_has_the_published_keys(site, doctor):
     put(site)
     result = doctor("--json")

@@ -347,7 +347,7 @@ def torch_not_installed(machine):
 
 
 def python_no_longer_served(machine):
-    shutil.rmtree(machine.site / "torch")
+    shutil.rmtree(machine.site / "torch", ignore_errors=True)
     machine.change_python(version=(3, 13, 1), free_threaded=True)
 
 
@@ -453,6 +453,12 @@ def test_a_fault_is_said_and_nothing_else(machine, fault, identifier, severity, 
     assert findings[identifier].severity is severity
     assert next_step in findings[identifier].next
     assert "--extra-index-url" not in findings[identifier].next
+
+
+def test_a_torch_that_is_missing_is_said_on_a_python_too_that_newer_ones_leave_out(machine):
+    torch_not_installed(machine)
+    python_no_longer_served(machine)
+    assert set(machine.findings()) == {"python-served-no-longer", "torch-not-installed"}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import rtx50_autoload
 from rtx50_autoload import explaining
 from rtx50_autoload.cli.explain_console import show_diagnosis
 from rtx50_autoload.cli.main import main
+from rtx50_autoload.diagnosis import this_machine
 from rtx50_autoload.diagnosis.categories import load_categories
 from rtx50_autoload.diagnosis.diagnosis import Diagnosis, FixStep
 from rtx50_autoload.diagnosis.incidents import record
@@ -200,7 +201,7 @@ def test_a_description_of_a_machine_may_be_written_by_powershell(explain, crash,
 
 @pytest.mark.parametrize("options", [["--no-local-evidence"], []])
 def test_with_a_description_or_by_the_text_alone_nothing_is_looked_at_here(explain, crash, monkeypatch, options):
-    monkeypatch.setattr(Situation, "of_this_machine", lambda: pytest.fail("this machine was looked at"))
+    monkeypatch.setattr(this_machine, "look", lambda: pytest.fail("this machine was looked at"))
     assert explain(crash, *options, environment=None if options else OLD_TORCH)[0] in {0, 1}
 
 

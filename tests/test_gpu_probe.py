@@ -12,7 +12,9 @@ import os
 import pytest
 
 from rtx50_autoload.evidence.finding import Severity
-from rtx50_autoload.evidence.probe import State, findings, probe
+from rtx50_autoload.evidence.probe import probe
+from rtx50_autoload.evidence.probe_findings import findings
+from rtx50_autoload.evidence.probe_report import State
 from test_gpu import nvml_sees_a_gpu
 
 pytestmark = pytest.mark.skipif(not nvml_sees_a_gpu(), reason="needs an NVIDIA GPU and its driver")

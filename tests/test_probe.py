@@ -16,7 +16,9 @@ from rtx50_autoload.evidence import probe as probe_module
 from rtx50_autoload.evidence.arch import JitSwitches
 from rtx50_autoload.evidence.devices import Device, Survey
 from rtx50_autoload.evidence.finding import Severity
-from rtx50_autoload.evidence.probe import ProbeError, ProbeReport, ProbeResult, State, findings, run_probes
+from rtx50_autoload.evidence.probe import run_probes
+from rtx50_autoload.evidence.probe_findings import findings
+from rtx50_autoload.evidence.probe_report import ProbeError, ProbeReport, ProbeResult, State
 
 # A child program: the real one with a table and a lab of its own.
 PROGRAM = """
@@ -683,7 +685,8 @@ def test_what_an_uninstalled_package_has_left_is_no_package(tmp_path, monkeypatc
 
 REPORT = """
 import json
-from rtx50_autoload.evidence.probe import findings, probe
+from rtx50_autoload.evidence.probe import probe
+from rtx50_autoload.evidence.probe_findings import findings
 report = probe()
 print(json.dumps([report.as_json(), [finding.id for finding in findings(report)]]))
 """

@@ -35,7 +35,7 @@ STARTS = {
     "cli/scripts.py": (1, "this Python: doctor after a script"),
     "evidence/environment/place.py": (1, "compilers and tools, asked for their versions"),
     "evidence/nvml_aside.py": (1, "this Python: the driver's answer"),
-    "evidence/probe.py": (1, "this Python: the probes"),
+    "evidence/probe_process.py": (1, "this Python: the probes"),
     "fleet/examination.py": (1, "this Python: what speaks with Ray"),
     "fleet/on_node.py": (1, "a node's Python: doctor"),
     "installer/build_check.py": (1, "this Python: loads what was built"),

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from fake_machine import Machine
 from rtx50_autoload.diagnosis import this_machine
+from rtx50_autoload.diagnosis.described import read_description
 from rtx50_autoload.diagnosis.gpu_names import find_gpus, load_gpu_names
 from rtx50_autoload.diagnosis.situation import Situation
 from rtx50_autoload.errors import UsageError
 
 
 def first_gpu(text):
-    gpu = Situation.from_environment({"gpu": text}).gpus[0]
+    gpu = read_description({"gpu": text}).gpus[0]
     return gpu.capability, gpu.vendor
 
 
@@ -78,17 +79,17 @@ def test_a_short_name_in_a_text_is_a_gpu_only_after_its_maker(text, expected):
 
 
 def test_all_gpus_are_known_in_their_order():
-    gpus = Situation.from_environment({"gpu": "GTX 1080 Ti + RTX 2080 Ti"}).gpus
+    gpus = read_description({"gpu": "GTX 1080 Ti + RTX 2080 Ti"}).gpus
     assert [gpu.capability for gpu in gpus] == [(6, 1), (7, 5)]
 
 
 @pytest.mark.parametrize("written", ["12.0", [12, 0], 12.0, "sm_120", "120", (12, 0)])
 def test_a_capability_may_be_written_in_several_ways(written):
-    assert Situation.from_environment({"capability": written}).gpus[0].capability == (12, 0)
+    assert read_description({"capability": written}).gpus[0].capability == (12, 0)
 
 
 def test_a_stated_capability_comes_before_the_name():
-    assert Situation.from_environment({"gpu": "RTX 5000", "capability": "12.0"}).gpus[0].capability == (12, 0)
+    assert read_description({"gpu": "RTX 5000", "capability": "12.0"}).gpus[0].capability == (12, 0)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_a_stated_capability_comes_before_the_name():
     ],
 )
 def test_torch_is_read_out_of_free_text(written, version, variant):
-    situation = Situation.from_environment({"torch": written})
+    situation = read_description({"torch": written})
     assert (situation.torch, situation.torch_variant) == (version, variant)
 
 
@@ -123,7 +124,7 @@ def test_torch_is_read_out_of_free_text(written, version, variant):
     ],
 )
 def test_the_toolkit_is_the_compilers_version(written, expected):
-    assert Situation.from_environment({"cuda": written}).cuda_toolkit == expected
+    assert read_description({"cuda": written}).cuda_toolkit == expected
 
 
 @pytest.mark.parametrize(
@@ -139,29 +140,29 @@ def test_the_toolkit_is_the_compilers_version(written, expected):
     ],
 )
 def test_the_operating_system_is_read_out_of_free_text(written, expected):
-    assert Situation.from_environment({"os": written}).system == expected
+    assert read_description({"os": written}).system == expected
 
 
 def test_other_keys_are_versions_of_libraries():
-    situation = Situation.from_environment({"Flash_Attn": "2.8.3", "xformers": "0.0.35 wheel", "note": "none"})
+    situation = read_description({"Flash_Attn": "2.8.3", "xformers": "0.0.35 wheel", "note": "none"})
     assert dict(situation.versions) == {"flash-attn": "2.8.3", "xformers": "0.0.35"}
 
 
 def test_what_is_not_said_is_not_known():
-    assert Situation.from_environment({}) == Situation(source="file")
-    assert Situation.from_environment({"gpu": None, "torch": True, "os": {}}).gpus is None
+    assert read_description({}) == Situation(source="file")
+    assert read_description({"gpu": None, "torch": True, "os": {}}).gpus is None
 
 
 @pytest.mark.parametrize("written", [None, [], "RTX 5090", 12, [("gpu", "RTX 5090")]])
 def test_what_is_no_mapping_is_refused(written):
     with pytest.raises(UsageError, match="has to be an object"):
-        Situation.from_environment(written)
+        read_description(written)
 
 
 @pytest.mark.parametrize("written", ["new", [12], "12", {}, -1, "12.0.0"])
 def test_a_capability_that_is_none_is_refused(written):
     with pytest.raises(UsageError, match="capability"):
-        Situation.from_environment({"capability": written})
+        read_description({"capability": written})
 
 
 _ANYTHING = st.recursive(
@@ -173,7 +174,7 @@ _ANYTHING = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["gpu", "torch", "cuda", "driver", "os", "python", "x"]), _ANYTHING))
 def test_any_file_can_be_read(environment):
-    assert Situation.from_environment(environment).source == "file"
+    assert read_description(environment).source == "file"
 
 
 def test_every_name_of_a_gpu_can_be_met():
@@ -260,8 +261,8 @@ import json, subprocess, sys
 def forbidden(*arguments, **keywords):
     raise AssertionError(arguments)
 subprocess.Popen = forbidden
-from rtx50_autoload.diagnosis.situation import Situation
-situation = Situation.of_this_machine()
+from rtx50_autoload.diagnosis import this_machine
+situation = this_machine.look()
 print(json.dumps([situation.source, situation.python_version, situation.python_command, "torch" in sys.modules]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -274,9 +275,9 @@ print(json.dumps([situation.source, situation.python_version, situation.python_c
 
 @pytest.mark.parametrize("words", ["none", "No GPU", "CPU only"])
 def test_a_machine_may_be_said_to_have_no_gpu(words):
-    assert Situation.from_environment({"gpu": words}).gpus == ()
+    assert read_description({"gpu": words}).gpus == ()
 
 
 def test_a_family_of_capabilities_is_told_by_its_first():
-    [gpu] = Situation.from_environment({"gpu": "compute capability 5.x"}).gpus
+    [gpu] = read_description({"gpu": "compute capability 5.x"}).gpus
     assert gpu.capability == (5, 0)

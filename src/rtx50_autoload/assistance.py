@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rtx50_autoload import settings as settings_module
-from rtx50_autoload.diagnosis import classify
-from rtx50_autoload.diagnosis.situation import Situation
+from rtx50_autoload.diagnosis import classify, this_machine
+from rtx50_autoload.diagnosis.described import read_description
 from rtx50_autoload.errors import RTX50Error, UsageError
 from rtx50_autoload.explaining import without_own_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from rtx50_autoload.diagnosis.situation import Situation
     from rtx50_autoload.troubleshooter.prompt import Prompt
 
 __all__ = ["AIAssistant", "get_ai_help_for_error"]
@@ -30,7 +31,7 @@ class AIAssistant:
     @staticmethod
     def detect_assistants() -> dict[str, bool]:
         """Give the assistants that are on this machine, each with True; nothing is started for it."""
-        from rtx50_autoload.troubleshooter.assistants import detect  # noqa: PLC0415 - when it is used
+        from rtx50_autoload.troubleshooter.detection import detect  # noqa: PLC0415 - when it is used
 
         return {each.name: True for each in detect() if each.command or each.models}
 
@@ -95,7 +96,7 @@ def get_ai_help_for_error(error: str) -> str:
     if not AIAssistant.detect_assistants():
         return _NONE_FOUND
     text = without_own_lines(str(error))
-    situation = Situation.of_this_machine()
+    situation = this_machine.look()
     case = Case(text, classify(text, situation), situation)
     try:
         outcome = converse(case, settings_module.load(), "command")
@@ -133,10 +134,10 @@ def _mapping(context: Mapping[str, Any] | str) -> Mapping[str, Any] | None:
 
 def _situation(known: Mapping[str, Any] | None) -> Situation:
     try:
-        described = Situation.from_environment({str(key).lower(): value for key, value in (known or {}).items()})
+        described = read_description({str(key).lower(): value for key, value in (known or {}).items()})
     except UsageError:
-        return Situation.of_this_machine()
-    return described if described.gpus or described.torch else Situation.of_this_machine()
+        return this_machine.look()
+    return described if described.gpus or described.torch else this_machine.look()
 
 
 def _lines(known: Mapping[str, Any]) -> Iterator[str]:

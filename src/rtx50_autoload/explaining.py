@@ -7,7 +7,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from rtx50_autoload.diagnosis import classify
+from rtx50_autoload.diagnosis import classify, this_machine
+from rtx50_autoload.diagnosis.described import read_description
 from rtx50_autoload.diagnosis.situation import Situation
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def explain(error: str | BaseException, environment: Mapping[str, Any] | None = 
     """
     text = without_own_lines(error if isinstance(error, str) else _text_of(error))
     if environment is None:
-        return classify(text, Situation.of_this_machine())
-    return classify(text, Situation.from_environment(environment) if environment else Situation())
+        return classify(text, this_machine.look())
+    return classify(text, read_description(environment) if environment else Situation())
 
 
 def without_own_lines(text: str) -> str:

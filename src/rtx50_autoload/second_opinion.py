@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rtx50_autoload import settings as settings_module
-from rtx50_autoload.diagnosis import classify
+from rtx50_autoload.diagnosis import classify, this_machine
 from rtx50_autoload.diagnosis.diagnosis import FixStep
-from rtx50_autoload.diagnosis.situation import Situation
 from rtx50_autoload.errors import RTX50Error
 from rtx50_autoload.installer.check_text import typed
 from rtx50_autoload.installer.check_words import besides
@@ -25,7 +24,7 @@ __all__ = ["ask", "explain_known"]
 
 def explain_known(issues: Sequence[str]) -> list[str]:
     """Say what texts mean that are errors which are known; nothing where they are none."""
-    diagnosis = classify("\n".join(issues), Situation.of_this_machine())
+    diagnosis = classify("\n".join(issues), this_machine.look())
     return [] if diagnosis.abstains else offline_text(diagnosis).splitlines()
 
 
@@ -42,7 +41,7 @@ def ask(issues: Sequence[str], document: Mapping[str, Any]) -> tuple[bool, list[
     """
     reasons = {each["what"]: each["why"] for each in besides(document)}
     text = "\n".join(f"{issue} {reasons.get(issue, '')}".rstrip() for issue in issues)
-    situation = Situation.of_this_machine()
+    situation = this_machine.look()
     diagnosis = classify(text, situation)
     planned = tuple(_as_fix(step, document["system"]) for step in document["plan"]["steps"])
     case = Case(text, replace(diagnosis, fix=planned + diagnosis.fix), situation)

@@ -35,10 +35,12 @@ from rtx50_autoload.troubleshooter.assistant_errors import (
     TooOldError,
     UnreachableError,
 )
-from rtx50_autoload.troubleshooter.assistants import Found, detect
+from rtx50_autoload.troubleshooter.detection import detect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rtx50_autoload.troubleshooter.assistants import Found
 
 FOLDERS = os.environ["RTX50_TEST_ASSISTANTS"].split(os.pathsep)
 PROMPT = "What is six times seven? The mark of this question is QUESTION-8417."

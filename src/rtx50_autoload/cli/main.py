@@ -98,8 +98,8 @@ def build_parser() -> CommandParser:
         "status",
         help="what is on here, who is told what, and why",
         description="Say whether the package acts here, which GPUs there are, which libraries are told another compute "
-        "capability than the true one, and why. Exit status: 0 it is on, 1 it is off, or with --verify something "
-        "differs, 2 usage.",
+        "capability than the true one, and why. Exit status: 0 the package is on; with --verify, every file is as "
+        "installed, 1 it is off; with --verify, a file is not, 2 usage.",
         examples=(
             ("rtx50-autoload status", "what is on here"),
             ("rtx50-autoload status --verify", "whether the files are as installed"),
@@ -115,7 +115,7 @@ def build_parser() -> CommandParser:
         "demo",
         help="the whole job on a simulated RTX 5090, with and without us",
         description="Show on a simulated RTX 5090 who is told which compute capability. No GPU is needed, and nothing "
-        "is computed. Exit status: 0 shown, 1 the package is off, 2 usage.",
+        "is computed. Exit status: 0 shown, 1 the package is off, or torch's answers cannot be had, 2 usage.",
         examples=(("rtx50-autoload demo", "no GPU is needed"),),
     )
     demo.add_argument("--json", action="store_true", help="the same as JSON on stdout")
@@ -125,8 +125,9 @@ def build_parser() -> CommandParser:
         command = commands.add_parser(
             name,
             help=f"{help_text} for one environment or for the user",
-            description=f"Switch this package {help_text.split()[-1]}; it stays installed. "
-            "Exit status: 0 done, 1 a file cannot be written, 2 usage.",
+            description=f"Switch this package {help_text.split()[-1]} for programs that are started from now on; it "
+            "stays installed. Exit status: 0 done, 1 the settings file cannot be read or written, 2 usage, also a "
+            "folder that is no environment.",
             examples=(
                 (f"rtx50-autoload {name}", "in the environment that runs this"),
                 (f"rtx50-autoload {name} --venv .venv", "in another one"),

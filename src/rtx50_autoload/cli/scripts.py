@@ -30,7 +30,8 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
         "scripts",
         help="list, read and, one by one, run the scripts that an assistant has written",
         description="The scripts that assistants have written for errors on this machine. Nothing runs them but "
-        "`scripts run ID`, which shows the script and asks first.",
+        "`scripts run ID`, which shows the script and asks first. Exit status: 0 done, 1 a file there cannot be read, "
+        "2 usage, also an ID that is not known.",
         examples=(
             ("rtx50-autoload scripts list", "which there are"),
             ("rtx50-autoload scripts show 6456874d", "one of them; runs nothing"),
@@ -59,7 +60,8 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
         "run",
         help="show a script, ask, run it, and examine the environment again",
         description="Show a script, ask at the terminal, run it up to its first error with its output in a log, and "
-        "run `doctor` again. Exit status: 0 it has worked and doctor finds nothing, 1 otherwise, 2 usage.",
+        "run `doctor` again. Exit status: 0 it has worked and doctor finds nothing, or the answer was no, "
+        "1 otherwise, 2 usage.",
         examples=(("rtx50-autoload scripts run 6456874d", "that one, after a yes"),),
     )
     run.add_argument("id", metavar="ID", help="as `scripts list` gives it")

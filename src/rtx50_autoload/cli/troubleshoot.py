@@ -132,14 +132,13 @@ def _talk(
 
 def _case(arguments: argparse.Namespace) -> tuple[Case, Incident | None]:
     from rtx50_autoload.cli.error_text import read_file, read_stdin  # noqa: PLC0415
-    from rtx50_autoload.diagnosis import classify  # noqa: PLC0415
+    from rtx50_autoload.diagnosis import classify, this_machine  # noqa: PLC0415
     from rtx50_autoload.diagnosis.incident import situation_of  # noqa: PLC0415
     from rtx50_autoload.diagnosis.incidents import load  # noqa: PLC0415
-    from rtx50_autoload.diagnosis.situation import Situation  # noqa: PLC0415
     from rtx50_autoload.explaining import without_own_lines  # noqa: PLC0415
     from rtx50_autoload.troubleshooter.consult import Case  # noqa: PLC0415
 
-    here = Situation.of_this_machine()
+    here = this_machine.look()
     if arguments.file not in {None, "-"}:
         text = read_file(Path(arguments.file))
     elif arguments.file == "-" or not (arguments.last or arguments.incident or sys.stdin is None or sys.stdin.isatty()):

@@ -60,25 +60,3 @@ class Situation:
     versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     tool: Tool | None = None
     python_command: str = "python"
-
-    @classmethod
-    def from_environment(cls, environment: object) -> Situation:
-        """Read what a file says of a machine, a mapping such as ``{"gpu": "RTX 5090", "torch": "2.7.1+cu128"}``.
-
-        Raises:
-            UsageError: it is no mapping.
-
-        """
-        from rtx50_autoload.diagnosis.described import read_description  # noqa: PLC0415 - it builds on this module
-
-        return read_description(environment)
-
-    @classmethod
-    def of_this_machine(cls) -> Situation:
-        """Look at this machine and this Python, without starting a process, importing torch or initialising CUDA.
-
-        Nothing is raised: a part that cannot be read is not known.
-        """
-        from rtx50_autoload.diagnosis.this_machine import look  # noqa: PLC0415 - it builds on this module
-
-        return look()

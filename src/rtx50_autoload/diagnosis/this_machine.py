@@ -48,7 +48,9 @@ class _StillPlace(Place):
 
 
 def look(place: Place | None = None) -> Situation:
-    """Describe this machine and this Python; what cannot be read is not known.
+    """Describe this machine and this Python; what cannot be read is not known, and nothing is raised.
+
+    No process is started, torch is not imported, and CUDA is not initialised.
 
     Args:
         place: what to look at, by default what is here.

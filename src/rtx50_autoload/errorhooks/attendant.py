@@ -127,13 +127,12 @@ class Attendant:
 
         """
         # Loaded here: a process without such an error needs none of it.
-        from rtx50_autoload.diagnosis import classify  # noqa: PLC0415
+        from rtx50_autoload.diagnosis import classify, this_machine  # noqa: PLC0415
         from rtx50_autoload.diagnosis.incidents import record  # noqa: PLC0415
-        from rtx50_autoload.diagnosis.situation import Situation  # noqa: PLC0415
         from rtx50_autoload.troubleshooter.redaction import redact  # noqa: PLC0415
 
         if self._situation is None:
-            self._situation = Situation.of_this_machine()
+            self._situation = this_machine.look()
         diagnosis = classify(text, self._situation)
         if diagnosis.abstains:
             return None

@@ -10,7 +10,7 @@ from rtx50_autoload.evidence.environment import examination
 from rtx50_autoload.evidence.finding import Severity
 from rtx50_autoload.evidence.inventory import take_inventory
 from rtx50_autoload.evidence.library_findings import library_findings
-from rtx50_autoload.evidence.probe import findings as probe_findings
+from rtx50_autoload.evidence.probe_findings import findings as probe_findings
 from rtx50_autoload.evidence.subject import subjects, survey_devices
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.evidence.finding import Finding
     from rtx50_autoload.evidence.imagecache import ImageCache
     from rtx50_autoload.evidence.inventory import Inventory, Reader
-    from rtx50_autoload.evidence.probe import ProbeReport
+    from rtx50_autoload.evidence.probe_report import ProbeReport
     from rtx50_autoload.evidence.subject import Subject
 
 __all__ = ["Examination", "examine"]

@@ -103,7 +103,7 @@ def read(time_limit: float) -> Reading:
     silent = Reading((), None, (f"the NVIDIA driver did not answer within {time_limit:g} seconds",))
     if nvml_aside.is_due():
         try:
-            return nvml_aside.read(time_limit)
+            return Reading.from_json(nvml_aside.read(time_limit))
         except nvml_aside.DriverSilentError:
             return silent
         except Exception:  # noqa: BLE001, S110 - where there may be no other process, this one can ask

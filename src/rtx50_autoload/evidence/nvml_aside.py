@@ -13,12 +13,9 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rtx50_autoload.evidence import driver
-
-if TYPE_CHECKING:
-    from rtx50_autoload.evidence.nvml import Reading
 
 __all__ = ["DriverSilentError", "is_due", "read"]
 
@@ -56,8 +53,8 @@ def is_due() -> bool:
         return False
 
 
-def read(time_limit: float) -> Reading:
-    """Start this Python and have it ask.
+def read(time_limit: float) -> object:
+    """Start this Python and have it ask; give what `Reading.from_json` takes.
 
     Args:
         time_limit: seconds to wait for the driver.
@@ -68,8 +65,6 @@ def read(time_limit: float) -> Reading:
 
     """
     from importlib.util import find_spec  # noqa: PLC0415 - where it is needed
-
-    from rtx50_autoload.evidence.nvml import Reading  # noqa: PLC0415 - it builds on this module
 
     pynvml = find_spec("pynvml")
     if pynvml is None or pynvml.origin is None:
@@ -87,7 +82,7 @@ def read(time_limit: float) -> Reading:
         raise DriverSilentError from None
     finally:
         _end(process)
-    return Reading.from_json(json.loads(answer))
+    return json.loads(answer)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

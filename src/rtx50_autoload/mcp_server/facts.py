@@ -117,9 +117,10 @@ def plan(run: Sequence[str] = (), build: Sequence[str] = ()) -> Document:
 def probe() -> Document:
     """Give what `doctor --probe --json` says of the computations, and the findings about them."""
     from rtx50_autoload.evidence import probe as probes  # noqa: PLC0415
+    from rtx50_autoload.evidence.probe_findings import findings  # noqa: PLC0415
 
     report = probes.probe()
-    return {**report.as_json(), "findings": [finding.as_json() for finding in probes.findings(report)]}
+    return {**report.as_json(), "findings": [finding.as_json() for finding in findings(report)]}
 
 
 #: What a name of a tool stands for.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +13,7 @@ from .assistant_errors import NotFoundError, UnknownAssistantError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Credentials", "Failure", "Found", "Knowledge", "Program", "Server", "choose", "detect", "load_knowledge"]
+__all__ = ["Credentials", "Failure", "Found", "Knowledge", "Program", "Server", "choose", "load_knowledge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,23 +182,6 @@ def load_knowledge() -> Knowledge:
 
 def _frozen(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-
-
-def detect(environ: Mapping[str, str] | None = None) -> tuple[Found, ...]:
-    """Look for every assistant that we know; those that stay on this machine come first.
-
-    Nothing is started, and only addresses of this machine are spoken to.
-
-    Args:
-        environ: the environment variables, by default the process's.
-
-    """
-    from .local_servers import find_servers  # noqa: PLC0415 - both need what stands above
-    from .programs import find_programs  # noqa: PLC0415
-
-    environ = os.environ if environ is None else environ
-    knowledge = load_knowledge()
-    return (*find_servers(knowledge.servers, environ), *find_programs(knowledge, environ))
 
 
 def choose(found: Sequence[Found], setting: str) -> tuple[Found, str | None]:

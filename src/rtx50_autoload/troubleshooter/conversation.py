@@ -15,10 +15,10 @@ from rtx50_autoload.safe_console import SafeConsole
 from rtx50_autoload.user_folders import NoHomeError
 
 from . import person
-from .assistants import detect
 from .choice import HOW_TO_CHOOSE, Choice, choice, keep
 from .consent import consent
 from .consult import BusyError, NobodyAnsweredError, consult
+from .detection import detect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -61,7 +61,8 @@ def _wheels(given: Given) -> Iterator[Finding]:
             why=f"pip then finds no matching distribution. There are wheels for {', '.join(last)}.",
             next=f"Make an environment with another Python: python{served[-2]} -m venv my-environment",
         )
-    elif last[python.name] != newest:
+        return
+    if last[python.name] != newest:
         yield Finding(
             id="python-served-no-longer",
             severity=Severity.INFO,
@@ -69,7 +70,7 @@ def _wheels(given: Given) -> Iterator[Finding]:
             why="Later versions of torch are made for other Pythons only.",
             next=f"It serves the RTX 50 series. For later ones: python{served[-2]} -m venv my-environment",
         )
-    elif given.stack.readable and "torch" not in given.stack.installed:
+    if given.stack.readable and "torch" not in given.stack.installed:
         yield Finding(
             id="torch-not-installed",
             severity=Severity.WARNING if given.survey.devices else Severity.INFO,
