@@ -2,7 +2,7 @@
 
 The environment has to hold the package, torch 2.13.0 (CPU), xformers 0.0.35 and bitsandbytes 0.50.2. Nothing but its
 own settings is looked at: HOME is the folder that the environment lies in, and no variable of ours or of Python's is
-passed on.
+passed on. The README's picture is drawn from what a terminal with colours is sent.
 """
 
 from __future__ import annotations
@@ -109,6 +109,32 @@ def first_steps(folder: Path) -> str:
     return result.stdout
 
 
+#: Draws what a terminal was sent. The font is the reader's own: nothing is fetched for a picture.
+PICTURE = """
+import io, re, sys
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
+console = Console(record=True, file=io.StringIO(), width=88, force_terminal=True, color_system="truecolor")
+console.print(Text.from_ansi(sys.stdin.read()))
+own_font = re.sub(r"@font-face \\{\\{.*?\\}\\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+sys.stdout.write(console.export_svg(title=sys.argv[1], code_format=own_font))
+"""
+
+
+def picture(venv: Path, command: str) -> str:
+    """Draw the terminal in which a command was typed, as SVG."""
+    shown = run(venv, [command], {"FORCE_COLOR": "1", "TERM": "xterm-256color"}).stdout
+    drawn = subprocess.run(
+        [venv / "bin" / "python", "-c", PICTURE, f"{COMMAND} {command}"],
+        input=f"$ {COMMAND} {command}\n{shown}",
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    return drawn.stdout
+
+
 def main() -> None:
     """Write every record."""
     venv = Path(sys.argv[1]).absolute()
@@ -129,6 +155,7 @@ def main() -> None:
     }
     for name, text in records.items():
         (RECORDED / name).write_text(text, encoding="utf-8")
+    (RECORDED.parent / "demo.svg").write_text(picture(venv, "demo"), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-
-import rig
-
-sys.path.insert(0, str(rig.ROOT / "docs"))
 import record
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="recorded on Linux, in bash")
