@@ -56,7 +56,7 @@ OWN = {
     "the environment is moved before torch is imported": Case(before=MOVED, told=False),
     "the environment is moved after torch is imported": Case(FAIL, after=MOVED, told=False),
     "the environment is deleted after torch is imported": Case(FAIL, after=DELETED, told=False),
-    "a package that ours needs is gone": first("rm -rf packaging* platformdirs*", told=False),
+    "a package that ours needs is gone": first("rm -rf packaging* platformdirs*"),
 }
 
 ODD = "odd-1.0.dist-info"

@@ -46,6 +46,9 @@ CALLS = [
     ("fix", "fix"),
     ("incidents-list", "incidents list"),
     ("incidents-show", "incidents show last"),
+    ("profiles", "profiles"),
+    ("profiles-check", f"profiles --check {rig.ROOT / 'src' / 'rtx50_autoload' / 'masquerading' / 'profiles.toml'}"),
+    ("profiles-check", f"profiles --check {MACHINES / 'mac.toml'}"),
     ("assistants", "assistants"),
     ("scripts-list", "scripts list"),
     ("scripts-show", "scripts show ID"),
@@ -94,7 +97,7 @@ def test_every_command_with_json_has_a_schema(venv):
             shown = venv.run(venv.script("rtx50-autoload"), *words, word, "--help", check=True).stdout
             if "--json" in shown:
                 with_json.add("-".join([*words, word]))
-    assert with_json - {"incidents"} == {*SCHEMAS} - {"status-verify", "doctor-ray"}
+    assert with_json - {"incidents"} == {*SCHEMAS} - {"status-verify", "doctor-ray", "profiles-check"}
 
 
 @pytest.mark.parametrize(("name", "call"), CALLS, ids=lambda value: str(value).replace(str(rig.ROOT), ""))

@@ -49,11 +49,11 @@ RuntimeError: CUDA error: no kernel image is available for execution on the devi
 KEEP = """
 import json, sys
 from pathlib import Path
-from rtx50_autoload.diagnosis import classify
+from rtx50_autoload.diagnosis import classify, this_machine
 from rtx50_autoload.diagnosis.incidents import record
 from rtx50_autoload.diagnosis.situation import Situation
 from rtx50_autoload.troubleshooter.scripts import Script, save
-here, text = Situation.of_this_machine(), Path(sys.argv[1]).read_text()
+here, text = this_machine.look(), Path(sys.argv[1]).read_text()
 incident = record(classify(text, here), text, here, redact=lambda told: told).incident_id
 print(save(Script("bash", "set -eu\\npip install torch\\nrm -rf ~/.cache/pip\\n"), "claude", incident).id)
 """
