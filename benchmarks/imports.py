@@ -99,8 +99,16 @@ class Nvml:
                 spec.loader.exec_module = timed("pynvml", spec.loader.exec_module)
             return spec
 
+def notify(*arguments, told=hook.notify):
+    given = told(*arguments)
+    teller = getattr(sys.modules.get("rtx50_autoload.masquerading.tell"), "Teller", None)
+    if teller is not None and teller._decide.__name__ != "run":
+        # Asked by others than the import: what the first question of a caller takes.
+        teller._decide = timed("ours", teller._decide)
+    return given
+
 import importlib.util
-hook.notify = timed("ours", hook.notify)
+hook.notify = timed("ours", notify)
 sys.meta_path.insert(0, Nvml())
 start = time.thread_time()
 import {module}

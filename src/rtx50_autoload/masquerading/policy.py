@@ -69,7 +69,13 @@ class Policy:
         """Give the adjustments that the installed versions call for, each with the library it belongs to."""
         if self.settings.mode == "observe":
             return {}
-        return {name: profile.library for profile in self.profiles().in_effect for name in self.rule(profile).adjust}
+        return {
+            name: profile.library
+            for profile in self.profiles().in_effect
+            # Few libraries have a switch, and finding the version of each takes time.
+            if any(rule.adjust for rule in profile.rules)
+            for name in self.rule(profile).adjust
+        }
 
     def rule(self, profile: Profile) -> Rule:
         """Give the rule of a profile that holds for the installed version."""
