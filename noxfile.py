@@ -93,7 +93,7 @@ def tests(session: nox.Session) -> None:
 
     Lines are counted on the Python that runs nox, in the interpreters that the tests start too; the session `coverage`
     shows them. Counting slows each of those interpreters by half, so the other Pythons go without. What is marked as
-    costly runs on the oldest Python and on that one; `-- -m ""` has it run on all.
+    costly runs on that one alone; `-- -m ""` has it run on all.
     """
     session.install(".", *TEST_REQUIREMENTS)
     env: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
@@ -105,7 +105,7 @@ def tests(session: nox.Session) -> None:
         torch = TORCH
     if torch:
         env["RTX50_TEST_TORCH"] = torch
-    chosen = () if session.python in (OWN, VERSIONS[0]) else ("-m", "not costly")
+    chosen = () if session.python == OWN else ("-m", "not costly")
     # Most tests wait for interpreters that they start; more workers than that wait for each other.
     workers = str(min(os.cpu_count() or 1, 8))
     session.run("python", "-m", "pytest", "--numprocesses", workers, *chosen, *session.posargs, env=env)

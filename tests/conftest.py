@@ -33,7 +33,9 @@ COSTLY = {
     *(
         "test_crash_question",
         "test_docs_blocks",
+        "test_json_schemas",
         "test_recorded",
+        "test_terminal_output",
         "test_fix_apply",
         "test_fix_killed",
         "test_fix_undo",

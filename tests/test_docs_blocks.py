@@ -229,7 +229,7 @@ def test_the_commands_of_a_page_end_as_it_says(page, checkout, make_venv, wheel)
     ]
     if not wanted:
         pytest.skip("none of its commands can be run here; test_what_is_not_run_can_be_read reads them")
-    venv = make_venv(torch="fake")
+    venv = make_venv(torch="fake", coverage=False)
     if any("pip" in command for command in wanted):
         rig.uv_pip("install", venv, "pip")
     shutil.copy(wheel, checkout / "rtx50_autoload-VERSION-py3-none-any.whl")

@@ -71,7 +71,7 @@ PLAN = Plan((), "nothing", "Nothing to do.", "2026-11-22")
 @pytest.fixture(scope="module")
 def venv(_make_session_venv):
     """An environment in which an error was recorded, and a script kept."""
-    venv = _make_session_venv(torch="fake")
+    venv = _make_session_venv(torch="fake", coverage=False)
     venv.run_code(INCIDENT)
     venv.script_id = venv.run_code(SCRIPT).stdout.strip()
     return venv

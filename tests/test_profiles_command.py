@@ -34,7 +34,8 @@ def profiles(installed, own, site, tmp_path):
         env = {
             "XDG_CONFIG_HOME": str(own.parents[1]),
             "PYTHONPATH": str(site),
-            "COLUMNS": "200",
+            # Wide enough for a path of pytest's in a cell.
+            "COLUMNS": "600",
             "LC_ALL": "C.UTF-8",
             **variables,
         }

@@ -112,7 +112,7 @@ class Desk:
 def desk(_make_session_venv, tmp_path_factory):
     if os.name == "nt":
         pytest.skip("what stands for an assistant is a shell's script")
-    return Desk(_make_session_venv(), tmp_path_factory.mktemp("desk"))
+    return Desk(_make_session_venv(coverage=False), tmp_path_factory.mktemp("desk"))
 
 
 def parsers(parser):
