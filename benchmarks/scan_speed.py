@@ -52,9 +52,10 @@ print(json.dumps([times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, res
 """
 
 COMMAND = """
-import argparse, sys
+import sys
 from rtx50_autoload.cli import scan
-parser = argparse.ArgumentParser()
+from rtx50_autoload.cli.command_parser import CommandParser
+parser = CommandParser()
 scan.add_parser(parser.add_subparsers())
 options = parser.parse_args(["scan", "--json", "--no-cache", "--device", "12.0", sys.argv[1]])
 sys.exit(options.run(options))
