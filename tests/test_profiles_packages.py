@@ -169,6 +169,16 @@ def test_a_value_that_names_no_file_of_a_package_is_refused(site, value):
     )
 
 
+def test_it_is_refused_in_the_same_way_where_a_program_has_imported_importlib_metadata(installed, site):
+    install(site, "mylib", profile(), points="mylib:a/b.toml")
+    code = (
+        "import importlib_metadata\nfrom rtx50_autoload.masquerading.package_profiles import package_profiles\n"
+        "print(package_profiles().problems[0])"
+    )
+    result = installed.run_code(code, env={"PYTHONPATH": str(site)})
+    assert "'mylib:a/b.toml' names no file" in result.stdout
+
+
 def test_a_file_that_was_not_packed_is_named(site):
     install(site, "mylib", None)
     (problem,) = problems()

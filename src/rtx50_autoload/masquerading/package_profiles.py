@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
+from configparser import ConfigParser
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,11 +43,10 @@ def package_profiles() -> Profiles:
         try:
             # Not the one that was found: another of that name may stand before it, and is the one that is imported.
             package = _Package(metadata.distribution(name))
-            for point in package.distribution.entry_points:
-                if point.group == GROUP:
-                    found = _profiles_of(package, point)
-                    profiles += found.listed
-                    problems += found.problems
+            for point, value in _entry_points(package.distribution):
+                found = _profiles_of(package, point, value)
+                profiles += found.listed
+                problems += found.problems
         except Exception as error:  # noqa: BLE001, PERF203 - metadata that others have written fails in many ways
             what = f"its metadata cannot be read ({type(error).__name__}: {error})"
             problems.append(Problem(Origin("package", package=name), "", what))
@@ -66,6 +66,19 @@ def _declaring() -> list[str]:
             if GROUP in (distribution.read_text("entry_points.txt") or ""):
                 names.setdefault(distribution.metadata["Name"])
     return [name for name in names if name]
+
+
+def _entry_points(distribution: metadata.Distribution) -> list[tuple[str, str]]:
+    """Give names and values of the group's entry points.
+
+    Not `Distribution.entry_points`: where a program has imported importlib_metadata, that is this package's, which
+    from version 10 on fails for all of them if the value of one is malformed.
+    """
+    parser = ConfigParser(delimiters="=", interpolation=None, strict=False)
+    # Names as they stand there, not in small letters.
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(distribution.read_text("entry_points.txt") or "")
+    return parser.items(GROUP) if parser.has_section(GROUP) else []
 
 
 @dataclass
@@ -120,12 +133,12 @@ class _Package:
         return f"{why}; a package speaks for its own modules alone, and a person in their own profiles.toml for any"
 
 
-def _profiles_of(package: _Package, point: metadata.EntryPoint) -> Profiles:
-    match = _VALUE.fullmatch(point.value.strip())
+def _profiles_of(package: _Package, point: str, value: str) -> Profiles:
+    match = _VALUE.fullmatch(value.strip())
     if match is None:
-        what = f"{point.value!r} names no file; write its package and its name, such as mylib:rtx50_profiles.toml"
+        what = f"{value!r} names no file; write its package and its name, such as mylib:rtx50_profiles.toml"
         origin = Origin("package", package=package.title)
-        return Profiles((), (Problem(origin, f"entry point {point.name!r}", what),))
+        return Profiles((), (Problem(origin, f"entry point {point!r}", what),))
     file = f"{match[1].replace('.', '/')}/{match[2]}"
     origin = Origin("package", file, package.title)
     try:
