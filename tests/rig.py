@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 import sysconfig
 import textwrap
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,8 @@ TIMEOUT = 180
 _KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "COMSPEC", "PATHEXT")
 # Set by the nox session `tests`, which measures the lines run in children too.
 _COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")
+# What pip is told of the registry, and what uv calls it.
+_PIP_TO_UV = {"cert": "SSL_CERT_FILE", "index-url": "UV_DEFAULT_INDEX"}
 
 
 @dataclass
@@ -179,7 +183,21 @@ def uv(*args: str | Path) -> str:
     """Run uv with the surroundings of the person who runs the tests: their registry, their cache."""
     from uv import find_uv_bin  # noqa: PLC0415 - only those who install need it
 
-    return tool([find_uv_bin(), *map(str, args)])
+    return tool([find_uv_bin(), *map(str, args)], **_registry_of_pip())
+
+
+@cache
+def _registry_of_pip() -> dict[str, str]:
+    """Give the variables that send uv where pip is configured to go: behind a company's mirror, only pip may be."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+    settings = {}
+    for line in listed.splitlines():
+        key, _, value = line.partition("=")
+        variable = _PIP_TO_UV.get(key.rpartition(".")[2])
+        if variable and variable not in os.environ:
+            settings[variable] = ast.literal_eval(value)
+    return settings
 
 
 def uv_pip(verb: str, venv: Venv, *args: str | Path) -> str:
@@ -187,10 +205,11 @@ def uv_pip(verb: str, venv: Venv, *args: str | Path) -> str:
     return uv("pip", verb, "--python", venv.python, *args)
 
 
-def tool(command: list[str], cwd: Path = ROOT) -> str:
+def tool(command: list[str], cwd: Path = ROOT, **variables: str) -> str:
     """Run a tool that has to succeed, in our own environment without what Python reads there."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "RTX50_", "COV"))}
     env.pop("VIRTUAL_ENV", None)
+    env |= variables
     result = subprocess.run(command, env=env, check=False, capture_output=True, text=True, cwd=cwd)
     assert result.returncode == 0, describe(result)
     return result.stdout
