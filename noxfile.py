@@ -29,7 +29,7 @@ HOOK = "_rtx50_autoload_importlib_bootstrap.py"
 
 # pip is the one that the tests uninstall with; uv makes their environments.
 TEST_REQUIREMENTS = (
-    *("pytest>=8", "pytest-xdist>=3.5", "hypothesis", "uv", "pip", "coverage[toml]>=7.13"),
+    *("pytest>=8", "pytest-xdist>=3.5", "hypothesis", "uv", "pip", "coverage[toml]>=7.13", "psutil"),
     # What the documents hold is read with them.
     *("jsonschema", "pyyaml"),
 )

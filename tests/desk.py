@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import psutil
+
 import rig
 from terminal import at_terminal
 
@@ -60,9 +62,10 @@ def all_have_ended(folder: Path) -> bool:
 def _has_ended(pid: int) -> bool:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        command = ["ps", "-o", "stat=", "-p", str(pid)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if not result.stdout.strip() or result.stdout.startswith("Z"):
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
             return True
         time.sleep(0.05)
     return False

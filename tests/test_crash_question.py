@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 
+import psutil
 import pytest
 
 import rig
@@ -374,7 +375,6 @@ class watched:  # noqa: N801 - used as a statement
 
     def _watch(self):
         while not self._stop.is_set():
-            command = ["ps", "-ww", "-eo", "args="]
-            listing = subprocess.run(command, capture_output=True, text=True, check=False)
-            self.seen.update(filter(str.strip, listing.stdout.splitlines()))
+            running = psutil.process_iter(["cmdline"])
+            self.seen.update(" ".join(process.info["cmdline"] or ()) for process in running)
             time.sleep(0.01)

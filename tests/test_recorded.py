@@ -21,6 +21,8 @@ def recorded(name):
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="recorded on a machine without a GPU")
 def test_the_tutorial_shows_what_its_commands_print():
     def comparable(text, home):
+        # What this machine lacks to build something is another thing on each.
+        text = re.sub(r"(?s)(?<=\n)info: .*?\n\n", "", text)
         # Lines are folded by the length of paths.
         text = re.sub(r"\s+", "", text).replace(home, "HOME")
         return re.sub(r"python3\.\d+t?/|\d+moredistributions", "", text)
