@@ -45,6 +45,22 @@ def doctor(installed, site):
     return run
 
 
+def test_what_means_the_same_is_one_paragraph(installed, site):
+    on_a_bare_machine = """
+import sys
+from rtx50_autoload.cli.main import main
+from rtx50_autoload.evidence.environment import advice, examination
+from rtx50_autoload.evidence.finding import Finding, Severity
+found = [(f"{name}-missing", Severity.INFO, f"{name} is not installed.", advice.ONLY_FOR_BUILDING, "") for name in
+         ("nvcc", "g++")]
+examination.examine = lambda survey: examination.Environment(tuple(Finding(*each) for each in found), {})
+sys.exit(main(sys.argv[1:]))
+"""
+    result = installed.run("-c", on_a_bare_machine, "doctor", env={"PYTHONPATH": str(site), **RTX_5090})
+    assert result.stdout.count("info: ") == result.stdout.count("Only building") == 1
+    assert "info: nvcc is not installed. g++ is not installed.\n" in result.stdout
+
+
 def test_the_faults_of_the_machine_are_among_the_findings(installed):
     env = {**RTX_5090, "TORCH_CUDA_ARCH_LIST": "9.0"}
     result = installed.run(installed.script("rtx50-autoload"), "doctor", "--json", env=env)

@@ -43,11 +43,11 @@ def show_examination(document: dict[str, Any], page: Path | None = None) -> None
         console.print()
         show(console, document["probes"]["reason"])
         _show_probes(console, document["probes"])
-    for finding in document["findings"]:
+    for (severity, why), whats in _by_meaning(document["findings"]).items():
         console.print()
-        severity = Text(f"{finding['severity']}: ", SEVERITY_STYLES[finding["severity"]])
-        show(console, Text.assemble(severity, (printable(finding["what"]), "bold")))
-        show(console, finding["why"], 2)
+        mark = Text(f"{severity}: ", SEVERITY_STYLES[severity])
+        show(console, Text.assemble(mark, (printable(" ".join(whats)), "bold")))
+        show(console, why, 2)
     console.print()
     show(console, f"{headline(document)}.", style="green" if document["ok"] else "bold")
     steps = next_steps(document)
@@ -57,6 +57,14 @@ def show_examination(document: dict[str, Any], page: Path | None = None) -> None
     if page is not None:
         console.print()
         show(console, f"To be opened in a browser: {page}")
+
+
+def _by_meaning(findings: list[dict[str, str]]) -> dict[tuple[str, str], list[str]]:
+    # What means the same is one paragraph: a machine that builds nothing lacks all that building needs.
+    found: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        found.setdefault((finding["severity"], finding["why"]), []).append(finding["what"])
+    return found
 
 
 def _show_probes(console: Console, report: dict[str, Any]) -> None:

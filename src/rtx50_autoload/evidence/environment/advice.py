@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rtx50_autoload.commands import Shell, Typist
 from rtx50_autoload.evidence.environment.topic import BLACKWELL
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rtx50_autoload.evidence.environment.stack import Installed, Torch
 
 __all__ = [
+    "ONLY_FOR_BUILDING",
     "empty_pip_cache",
     "install_driver",
     "install_system",
@@ -27,6 +28,9 @@ __all__ = [
     "set_variable",
     "unset_variable",
 ]
+
+#: Why the lack of a tool is no more than worth knowing.
+ONLY_FOR_BUILDING: Final = "Only building an extension from source needs it; ready-made wheels do not."
 
 #: Names of packages by distribution family: Debian's, Fedora's, Arch's.
 _SYSTEM_PACKAGES = {

@@ -129,7 +129,7 @@ def _missing(given: Given) -> Iterator[Finding]:
             id="host-compiler-missing",
             severity=Severity.INFO,
             what="No C++ compiler is installed.",
-            why="Only building an extension from source needs it; ready-made wheels do not.",
+            why=advice.ONLY_FOR_BUILDING,
             next=step,
         )
 
@@ -173,7 +173,7 @@ def _ninja(place: Place) -> Finding:
         id="ninja-missing",
         severity=Severity.INFO,
         what="ninja is installed but not in PATH." if installed else "ninja is not installed.",
-        why="Only building an extension from source needs it: torch's just-in-time builds fail without it.",
+        why=advice.ONLY_FOR_BUILDING,
         next=f"Activate the environment, so that {inside.parent} is in PATH."
         if installed
         else advice.pip_install(place, "ninja"),

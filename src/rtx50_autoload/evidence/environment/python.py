@@ -92,7 +92,7 @@ def _headers(given: Given) -> Iterator[Finding]:
         what=f"The headers of Python {python.name} are not installed: there is no Python.h in {python.include}.",
         why=f'Triton {triton} compiles a module at its first use: torch.compile fails with "Python.h: No such file".'
         if triton
-        else "Only building an extension from source needs them.",
+        else advice.ONLY_FOR_BUILDING,
         next=f"Copy the folders Include and libs of a full Python {python.name} beside {python.executable}."
         if place.is_windows
         else advice.install_system(place, "headers", "Install your distribution's development package of Python."),

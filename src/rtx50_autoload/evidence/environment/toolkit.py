@@ -68,7 +68,7 @@ def examine(given: Given) -> Examined:
                 id="nvcc-missing",
                 severity=Severity.INFO,
                 what="The CUDA compiler nvcc is not installed.",
-                why="Only building an extension from source needs it; ready-made wheels do not.",
+                why=advice.ONLY_FOR_BUILDING,
                 next="Prefer ready-made wheels. Otherwise install the CUDA toolkit of torch's version "
                 f"({_torch_cuda(given)}) from https://developer.nvidia.com/cuda-toolkit-archive",
             )
