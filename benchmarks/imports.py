@@ -72,50 +72,41 @@ def count_imports(folder: Path) -> tuple[int, dict[str, tuple[int, int]]]:
     return int(loaded.stdout.split()[-1]), counts
 
 
-# How the CPU time of an import is divided: {"import": seconds, "ours": seconds of it, "pynvml": seconds of it}.
+# How the CPU time of an import is divided: {"import": seconds, "ours": seconds of it}.
 STOPWATCH = """
 import json, sys, time
 import _rtx50_autoload_importlib_bootstrap as hook
 
-spent = {{"ours": 0.0, "pynvml": 0.0}}
-running = []
+spent = 0.0
+running = False
 
-def timed(name, call):
+def timed(call):
     def run(*arguments):
-        running.append(name)
+        global spent, running
+        outer, running = running, True
         start = time.thread_time()
         try:
             return call(*arguments)
         finally:
-            running.pop()
-            if name not in running:
-                spent[name] += time.thread_time() - start
+            running = outer
+            if not outer:
+                spent += time.thread_time() - start
     return run
-
-class Nvml:
-    def find_spec(self, name, path=None, target=None):
-        if name == "pynvml" and not running:
-            sys.meta_path.remove(self)
-            spec = sys.modules["importlib.util"].find_spec(name)
-            if spec is not None:
-                spec.loader.exec_module = timed("pynvml", spec.loader.exec_module)
-            return spec
 
 def notify(*arguments, told=hook.notify):
     given = told(*arguments)
     teller = getattr(sys.modules.get("rtx50_autoload.masquerading.tell"), "Teller", None)
     if teller is not None and teller._decide.__name__ != "run":
         # Asked by others than the import: what the first question of a caller takes.
-        teller._decide = timed("ours", teller._decide)
+        teller._decide = timed(teller._decide)
     return given
 
 import importlib.util
 import pathlib  # which torch imports after us: not ours
-hook.notify = timed("ours", notify)
-sys.meta_path.insert(0, Nvml())
+hook.notify = timed(notify)
 start = time.thread_time()
 import {module}
-print(json.dumps({{"import": time.thread_time() - start, **spent}}))
+print(json.dumps({{"import": time.thread_time() - start, "ours": spent}}))
 """
 
 
@@ -167,10 +158,9 @@ def main() -> int:
         print("valgrind is not on the PATH: the instructions of imports are not counted", file=sys.stderr)
     for name, rounds in (time_imports(options.torch) if options.torch else {}).items():
         raw[name] = rounds
-        whole, ours, nvml = (statistics.median(one[part] for one in rounds) for part in ("import", "ours", "pynvml"))
-        for what, part in (("our part", ours), ("nvidia-ml-py, which torch imports where it is", nvml)):
-            cells = (f"{(whole - part) * 1e3:,.0f} ms", f"{whole * 1e3:,.0f} ms", f"{part * 1e3:+.1f} ms")
-            rows.append((f"{name}: {what}, CPU time", *cells, f"{part / (whole - part):+.2%}"))
+        whole, part = (statistics.median(one[what] for one in rounds) for what in ("import", "ours"))
+        cells = (f"{(whole - part) * 1e3:,.0f} ms", f"{whole * 1e3:,.0f} ms", f"{part * 1e3:+.1f} ms")
+        rows.append((f"{name}, CPU time", *cells, f"{part / (whole - part):+.2%}"))
     report.Result(
         "imports",
         "Imports without us and with us",

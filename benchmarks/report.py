@@ -112,10 +112,8 @@ def cpu() -> str:
 def gpu() -> dict[str, str]:
     """Give the GPU and its driver, where NVIDIA's library knows one."""
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0))
-        return {"GPU": name, "driver": pynvml.nvmlSystemGetDriverVersion()}
-    except Exception:  # noqa: BLE001 - no library, no driver, no GPU
+        from rtx50_autoload.evidence import nvml
+    except ImportError:
         return {}
+    reading = nvml.read(time_limit=60)
+    return {"GPU": reading.gpus[0].name, "driver": reading.driver or "unknown"} if reading.gpus else {}

@@ -30,7 +30,7 @@ LONG_FILES = {
 }
 
 #: What is installed with the package, and what is not: imported only where it is there.
-REQUIRED = {"filelock", "importlib_metadata", "packaging", "platformdirs", "pynvml", "rich", "tomli"}
+REQUIRED = {"filelock", "importlib_metadata", "packaging", "platformdirs", "rich", "tomli"}
 OPTIONAL = {
     "torch": "the user's own",
     "triton": "the user's own",

@@ -14,7 +14,7 @@ from fake_machine import RTX_4090, RTX_5090, Machine, survey
 from rtx50_autoload.evidence.environment import examination, host, topic
 from rtx50_autoload.evidence.environment.place import Place
 from rtx50_autoload.evidence.finding import Severity
-from rtx50_autoload.evidence.nvml import Gpu
+from rtx50_autoload.evidence.gpu import Gpu
 from rtx50_autoload.evidence.visibility import view
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the fake machine has shell scripts for programs")
@@ -68,23 +68,23 @@ def nvidia_gpu_on_bus(machine):
 
 def driver_missing(machine):
     nvidia_gpu_on_bus(machine)
-    without_devices(machine, "No NVIDIA driver is installed here (NVMLError_LibraryNotFound: …).")
+    without_devices(machine, "No NVIDIA driver is installed here (NVML_ERROR_LIBRARY_NOT_FOUND: …).")
 
 
 def no_gpu(machine):
-    without_devices(machine, "No NVIDIA driver is installed here (NVMLError_LibraryNotFound: …).")
+    without_devices(machine, "No NVIDIA driver is installed here (NVML_ERROR_LIBRARY_NOT_FOUND: …).")
 
 
 def updated_without_restart(machine):
-    without_devices(machine, "They differ in version (NVMLError_LibRmVersionMismatch: …).")
+    without_devices(machine, "They differ in version (NVML_ERROR_LIB_RM_VERSION_MISMATCH: …).")
 
 
 def no_permission(machine):
-    without_devices(machine, "This user has no permission (NVMLError_NoPermission: …).")
+    without_devices(machine, "This user has no permission (NVML_ERROR_NO_PERMISSION: …).")
 
 
 def gpu_lost(machine):
-    without_devices(machine, "The GPU is lost (NVMLError_GpuIsLost: …).", driver="580.1.2")
+    without_devices(machine, "The GPU is lost (NVML_ERROR_GPU_IS_LOST: …).", driver="580.1.2")
     machine.survey = survey(reason=machine.survey.reason, driver=None)
 
 

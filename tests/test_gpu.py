@@ -18,12 +18,10 @@ from probes import ASK_ALL, ASKING_FUNCTIONS, ASKS, answers
 
 def nvml_sees_a_gpu() -> bool:
     try:
-        import pynvml  # noqa: PLC0415 - not where the package is not installed
-
-        pynvml.nvmlInit()
-        return bool(pynvml.nvmlDeviceGetCount() > 0)
-    except Exception:  # noqa: BLE001 - no library, no driver, no GPU
+        from rtx50_autoload.evidence import nvml  # noqa: PLC0415 - not where the package is not installed
+    except ImportError:
         return False
+    return bool(nvml.read(time_limit=60).gpus)
 
 
 pytestmark = pytest.mark.skipif(not nvml_sees_a_gpu(), reason="needs an NVIDIA GPU and its driver")
@@ -77,8 +75,8 @@ print(json.dumps(torch.cuda.get_device_capability()))
 
 def test_without_nvml_the_device_is_known_when_the_program_initialises_cuda():
     code = """
-import sys
-sys.modules["pynvml"] = None
+from rtx50_autoload.evidence import gpu, nvml
+nvml.read = lambda time_limit: gpu.Reading((), None, ("there is no NVML",))
 import torch, rtx50_autoload
 unpatched = "rtx50" not in torch.cuda.get_device_capability.__code__.co_filename
 first = eval("torch.cuda.get_device_capability()", {"__name__": "xformers", "torch": torch})

@@ -7,11 +7,11 @@ from rtx50_autoload.rescue.functions import load_libraries
 
 #: What takes long to import, and only some programs need.
 COSTLY = {
-    "pynvml",
     "tomllib",
     "tomli",
     "rtx50_autoload.diagnosis",
     "rtx50_autoload.evidence.devices",
+    "rtx50_autoload.evidence.nvml_library",
     "rtx50_autoload.masquerading.policy",
     "rtx50_autoload.masquerading.simulation",
     "rtx50_autoload.rescue",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtx50_autoload.evidence.nvml import Gpu, MigInstance
+from rtx50_autoload.evidence.gpu import Gpu, MigInstance
 from rtx50_autoload.evidence.visibility import view
 
 A = "GPU-bc9d33d5-ccc0-bbd0-ffc2-f2bf1d48a643"

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 #: Modules of the standard library, of this package, of what it needs and of what it examines.
 MODULES = (
     "_rtx50_autoload_importlib_bootstrap", "_rtx50_autoload_importlib_bootstrap_watching", "anyio", "argparse", "ast",
-    "csv", "ctypes", "dataclasses", "filelock", "flash_attn", "importlib_metadata", "json", "mcp", "numpy", "packaging",
-    "pip", "platformdirs", "pynvml", "re",
-    "rich", "rtx50_autoload", "runpy", "setuptools", "subprocess", "tempfile", "tomli", "tomllib", "torch", "triton",
-    "typing", "urllib", "wheel", "xformers", "zipp",
+    "csv", "ctypes", "dataclasses", "filelock", "flash_attn", "importlib_metadata", "json", "mcp", "numpy",
+    "packaging", "pip", "platformdirs", "re", "rich", "rtx50_autoload", "runpy", "setuptools", "subprocess",
+    "tempfile", "tomli", "tomllib", "torch", "triton", "typing", "urllib", "wheel", "xformers", "zipp",
 )  # fmt: skip
 #: Programs that are asked for their versions, that install, that are assistants, or that those would start.
 PROGRAMS = (

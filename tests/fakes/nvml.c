@@ -1,4 +1,4 @@
-/* A stand-in for libnvidia-ml.so.1: the functions that pynvml calls for rtx50_autoload.evidence.nvml, and no driver.
+/* A stand-in for libnvidia-ml.so.1: the functions that rtx50_autoload.evidence.nvml_reading calls, and no driver.
  *
  * Struct layouts, signatures and return codes are those of nvml.h. What it answers comes from environment variables:
  *
@@ -96,7 +96,7 @@ int nvmlShutdown(void) { return enter(__func__, -1); }
 
 const char *nvmlErrorString(int code) {
   (void)code;
-  return "an error that pynvml does not know";
+  return "an error of a later driver";
 }
 
 int nvmlSystemGetDriverVersion(char *version, unsigned size) {

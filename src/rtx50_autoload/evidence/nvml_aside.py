@@ -19,13 +19,13 @@ from rtx50_autoload.evidence import driver
 
 __all__ = ["DriverSilentError", "is_due", "read"]
 
-# Isolated and without start-up files: nothing but our own code and pynvml. Their folders come last, for one of them
-# holds all other packages of the environment, too.
+# Isolated and without start-up files: nothing but our own code. Its folder comes last, for it holds all other packages
+# of the environment, too.
 _CODE: Final = """
 import json, sys
-sys.path += sys.argv[1:]
-from rtx50_autoload.evidence import nvml
-print(json.dumps(nvml.read_here().as_json()))
+sys.path.append(sys.argv[1])
+from rtx50_autoload.evidence.nvml_reading import read_here
+print(json.dumps(read_here().as_json()))
 """
 
 #: Seconds for a process that is killed to end; one that hangs in the driver does not.
@@ -45,7 +45,7 @@ def is_due() -> bool:
             # An application that has Python inside may be its own `sys.executable`, and would start itself.
             and Path(sys.executable or "").name.startswith("python")
             and not getattr(sys, "frozen", False)
-            # The program asks the driver itself, so that its thread is there. torch imports pynvml and asks nothing.
+            # The program asks the driver itself, so that its thread is there.
             and "/libnvidia-ml.so" not in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
             and not driver.is_absent()
         )
@@ -64,14 +64,8 @@ def read(time_limit: float) -> object:
         Exception: there can be no process, or it fails.
 
     """
-    from importlib.util import find_spec  # noqa: PLC0415 - where it is needed
-
-    pynvml = find_spec("pynvml")
-    if pynvml is None or pynvml.origin is None:
-        raise ModuleNotFoundError("there is no pynvml")
-    folders = dict.fromkeys((str(Path(__file__).parents[2]), str(Path(pynvml.origin).parent)))
     process = subprocess.Popen(  # noqa: S603 - this interpreter and our own code
-        [sys.executable, "-I", "-S", "-c", _CODE, *folders],
+        [sys.executable, "-I", "-S", "-c", _CODE, str(Path(__file__).parents[2])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

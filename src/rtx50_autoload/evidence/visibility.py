@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rtx50_autoload.evidence.nvml import Gpu, MigInstance
+    from rtx50_autoload.evidence.gpu import Gpu, MigInstance
 
 __all__ = ["ShownGpu", "View", "view"]
 

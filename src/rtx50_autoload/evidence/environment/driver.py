@@ -26,17 +26,17 @@ _DISPLAY_CLASSES: Final = ("0x0300", "0x0302")
 
 #: By NVML's error, as the survey's reason quotes it: what is wrong in a word, and what mends it.
 _KNOWN_FAULTS: Final = {
-    "NVMLError_LibRmVersionMismatch": (
+    "NVML_ERROR_LIB_RM_VERSION_MISMATCH": (
         "driver-version-mismatch",
         "The NVIDIA driver was updated, and its old version is still running.",
         "Restart the computer.",
     ),
-    "NVMLError_NoPermission": (
+    "NVML_ERROR_NO_PERMISSION": (
         "driver-no-permission",
         "This user may not talk to the NVIDIA driver.",
         'sudo usermod -aG video,render "$USER", then log out and in again.',
     ),
-    "NVMLError_GpuIsLost": (
+    "NVML_ERROR_GPU_IS_LOST": (
         "gpu-lost",
         "The GPU has dropped off the bus.",
         "Shut the computer down, disconnect it for a minute, and start it again.",
