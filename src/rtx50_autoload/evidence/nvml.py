@@ -11,9 +11,13 @@ from __future__ import annotations
 
 from functools import cache
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from rtx50_autoload.evidence import nvml_aside
 from rtx50_autoload.evidence.gpu import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["read"]
 
@@ -41,9 +45,17 @@ def read(time_limit: float) -> Reading:
         from rtx50_autoload.evidence.nvml_reading import read_here  # noqa: PLC0415
 
         # A daemon, so that a hanging driver does not hold the process at its end.
-        thread = Thread(target=lambda: readings.append(read_here()), name="rtx50-autoload NVML", daemon=True)
+        thread = Thread(target=_read_into, args=(readings, read_here), name="rtx50-autoload NVML", daemon=True)
         thread.start()
         thread.join(time_limit)
     except Exception as error:  # noqa: BLE001 - Python without ctypes, or no thread to be had: the driver stays unasked
         return Reading((), None, (f"NVML could not be asked ({error!r})",))
     return readings[0] if readings else silent
+
+
+def _read_into(readings: list[Reading], read_here: Callable[[], Reading]) -> None:
+    # What is raised here would be printed as an error in one of the program's threads.
+    try:
+        readings.append(read_here())
+    except Exception as error:  # noqa: BLE001 - likewise
+        readings.append(Reading((), None, (f"NVML could not be asked ({error!r})",)))

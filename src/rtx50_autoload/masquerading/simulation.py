@@ -100,7 +100,7 @@ class _Simulation:
     def _note(self, properties: Any, index: int) -> None:  # noqa: ANN401
         simulated = self._devices[min(index, len(self._devices) - 1)]
         self._names[properties] = simulated.name
-        self._teller.known[properties] = simulated.capability
+        self._teller.remember(properties, simulated.capability)
 
 
 # Lends its code to torch's function of the same name, so its globals are those of torch.cuda.

@@ -49,8 +49,10 @@ class Teller:
         self.decide = decide
         self.read = read
         self.fault = fault
-        self.answers: dict[tuple[str | None, Capability], Capability] = {}
-        self.known: dict[Any, Capability] = {}
+        #: By capability, then by caller: a lookup by a name is faster than by a name and a capability.
+        self.answers: dict[Capability, dict[str | None, Capability]] = {}
+        #: By properties object: what it truly is, and the answers for that.
+        self.known: dict[Any, tuple[Capability, dict[str | None, Capability]]] = {}
 
     def told(self, properties: Any) -> Capability:  # noqa: ANN401 - torch's type is not known here
         """Answer `get_device_capability`, which calls this; its own caller is two frames up."""
@@ -70,12 +72,12 @@ class Teller:
             except Exception as error:  # noqa: BLE001 - likewise
                 self.fault(error)
                 known = self.known.get(properties)
-                return truth(properties) if known is None else known[index]
+                return truth(properties) if known is None else known[0][index]
 
         return property(read)
 
     def _answer(self, properties: Any, frame: FrameType) -> Capability:  # noqa: ANN401
-        capability = self.known.get(properties) or self._remember(properties)
+        capability, answers = self.known.get(properties) or self._read(properties)
         caller = frame.f_globals.get("__name__")
         if caller == "torch.cuda" and frame.f_code.co_name == "get_device_capability" and frame.f_back:
             # torch's own function was already running when it was patched: its caller is who asks.
@@ -83,21 +85,24 @@ class Teller:
         rule = block_rule.get()
         if rule is not None:
             return rule(caller, capability) or capability
-        answer = self.answers.get((caller, capability))
-        return answer if answer is not None else self._decide(caller, capability)
+        return answers.get(caller) or self._decide(caller, capability, answers)
+
+    def remember(self, properties: Any, capability: Capability) -> tuple[Capability, dict[str | None, Capability]]:  # noqa: ANN401
+        """Take a capability for the true one of a properties object."""
+        known = capability, self.answers.setdefault(capability, {})
+        if len(self.known) < _MOST_REMEMBERED:
+            self.known[properties] = known
+        return known
 
     def _truth(self, properties: Any) -> Capability:  # noqa: ANN401
         known = self.known.get(properties)
-        return (self.read[0](properties), self.read[1](properties)) if known is None else known
+        return (self.read[0](properties), self.read[1](properties)) if known is None else known[0]
 
-    def _remember(self, properties: Any) -> Capability:  # noqa: ANN401
-        capability = self.read[0](properties), self.read[1](properties)
-        if len(self.known) < _MOST_REMEMBERED:
-            self.known[properties] = capability
-        return capability
+    def _read(self, properties: Any) -> tuple[Capability, dict[str | None, Capability]]:  # noqa: ANN401
+        return self.remember(properties, (self.read[0](properties), self.read[1](properties)))
 
-    def _decide(self, caller: str | None, capability: Capability) -> Capability:
+    def _decide(self, caller: str | None, capability: Capability, answers: dict[str | None, Capability]) -> Capability:
         answer = self.decide(caller, capability)
-        if len(self.answers) < _MOST_REMEMBERED:
-            self.answers[caller, capability] = answer
+        if len(answers) < _MOST_REMEMBERED:
+            answers[caller] = answer
         return answer
