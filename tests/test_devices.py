@@ -177,6 +177,8 @@ def test_a_library_that_is_no_library_is_a_reason(tmp_path):
     (tmp_path / "libnvidia-ml.so.1").write_text("not a library")
     found = fresh_survey(tmp_path)
     assert found.devices == ()
+    assert "NVML cannot be loaded" in found.reason
+    assert "libnvidia-ml.so.1: " in found.reason
 
 
 def test_a_hanging_driver_is_left_alone_and_does_not_hold_the_process(driver):

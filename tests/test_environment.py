@@ -68,11 +68,11 @@ def nvidia_gpu_on_bus(machine):
 
 def driver_missing(machine):
     nvidia_gpu_on_bus(machine)
-    without_devices(machine, "No NVIDIA driver is installed here (NVML_ERROR_LIBRARY_NOT_FOUND: …).")
+    without_devices(machine, "No NVIDIA driver is installed here (…).")
 
 
 def no_gpu(machine):
-    without_devices(machine, "No NVIDIA driver is installed here (NVML_ERROR_LIBRARY_NOT_FOUND: …).")
+    without_devices(machine, "No NVIDIA driver is installed here (…).")
 
 
 def updated_without_restart(machine):

@@ -10,6 +10,7 @@ import ctypes
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ class NvmlError(Exception):
 
     """
 
-    LIBRARY_NOT_FOUND: Final = 12
-    FUNCTION_NOT_FOUND: Final = 13
     NOT_FOUND: Final = 6
+    FUNCTION_NOT_FOUND: Final = 13
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -62,18 +62,10 @@ class Nvml:
         """Load the library.
 
         Raises:
-            NvmlError: with `NvmlError.LIBRARY_NOT_FOUND`.
+            OSError: it is not here, or is none.
 
         """
-        error: OSError | None = None
-        for path in _paths():
-            try:
-                self._library = ctypes.CDLL(path)
-            except OSError as reason:  # noqa: PERF203 - there are two
-                error = reason
-            else:
-                return
-        raise NvmlError(NvmlError.LIBRARY_NOT_FOUND, str(error))
+        self._library = ctypes.CDLL(_path())
 
     def __enter__(self) -> Nvml:  # noqa: PYI034 - `typing` has `Self` from 3.11 on
         """Initialise the library."""
@@ -134,11 +126,12 @@ class Nvml:
         return (text or b"").decode()
 
 
-def _paths() -> tuple[str, ...]:
+def _path() -> str:
     if sys.platform != "win32":
-        return ("libnvidia-ml.so.1",)
-    # Beside the system's libraries, and where older drivers put it.
-    return (
-        os.path.join(os.environ.get("WINDIR", r"C:\Windows"), "System32", "nvml.dll"),  # noqa: PTH118
-        os.path.join(os.environ.get("PROGRAMFILES", r"C:\Program Files"), "NVIDIA Corporation", "NVSMI", "nvml.dll"),  # noqa: PTH118
-    )
+        return "libnvidia-ml.so.1"
+    beside_the_system = Path(os.environ.get("WINDIR", r"C:\Windows"), "System32", "nvml.dll")
+    if beside_the_system.exists():
+        return str(beside_the_system)
+    # Where older drivers put it.
+    programs = os.environ.get("PROGRAMFILES", r"C:\Program Files")
+    return str(Path(programs, "NVIDIA Corporation", "NVSMI", "nvml.dll"))

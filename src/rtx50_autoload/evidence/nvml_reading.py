@@ -21,7 +21,6 @@ _T = TypeVar("_T")
 _CAUSES: Final = {
     4: ("NVML_ERROR_NO_PERMISSION", "this user has no permission to talk to the NVIDIA driver"),
     9: ("NVML_ERROR_DRIVER_NOT_LOADED", "the NVIDIA driver is installed but not loaded"),
-    12: ("NVML_ERROR_LIBRARY_NOT_FOUND", "no NVIDIA driver is installed here, for its library NVML was not found"),
     13: (
         "NVML_ERROR_FUNCTION_NOT_FOUND",
         "the NVIDIA driver is too old to be asked, for its library NVML lacks a function",
@@ -108,6 +107,8 @@ def _if_told(ask: Callable[[], _T]) -> _T | None:
 
 
 def _cause(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"no NVIDIA driver is installed here, for its library NVML cannot be loaded ({error})"
     if not isinstance(error, NvmlError):
         return f"the NVIDIA driver could not be asked ({error!r})"
     name, cause = _CAUSES.get(error.code, (f"NVML error {error.code}", "the NVIDIA driver could not be asked"))
